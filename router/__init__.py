@@ -1,0 +1,21 @@
+"""Incident Router: webhooks in, one deploy-aware page and one message out.
+
+The rooms, in the order a newcomer should read them:
+
+- ``model/``     the nouns: events, deploys, incidents, outcomes, reasons, keys. No I/O.
+- ``ports.py``   every Protocol one can implement: Source, Notifier, Clock.
+- ``decide/``    the pure core: (event, snapshot, rulebook, now) -> Decision with its reasons.
+- ``rulebook/``  rules/*.yaml -> typed rules; all errors at once, with file and path.
+- ``sources/``   one file per sender: raw bytes and headers -> verified, typed events. No I/O.
+- ``work/``      the loops: door, partitions, delivery. The only place that orders steps.
+- ``store/``     Redis: scripts, leases, inbox, commit, the embedded server.
+- ``notify/``    one file per vendor: render (pure) and send (thin).
+- ``web/``       aiohttp handlers: webhooks, API, health, metrics.
+- ``kit/``       clock, tasks, backoff, loader: nothing about alerts.
+- ``settings.py``  the environment as one frozen object.
+- ``app.py``     the composition root: the only place that names drivers.
+- ``demo.py``    plays the story of docs/tutorial.md against a running router.
+- ``__main__.py``  the command line.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Clock, tasks, backoff, loader: small tools that know nothing about alerts."""

@@ -1,0 +1,71 @@
+"""Deploys: one record from several tellers, kept per service in a bounded ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  msgspec reads annotations at run time
+
+import msgspec
+
+from router.model.destinations import Destination  # noqa: TC001  msgspec reads annotations at run time
+from router.model.events import DeployPhase  # noqa: TC001  msgspec reads annotations at run time
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A merge or build, not (yet) bound to an environment; found again by its revision."""
+
+    revision: str
+    phase: DeployPhase
+    at: datetime
+    title: str = ""
+    author: str = ""
+    url: str = ""
+    ref: str = ""
+
+
+class Deploy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version going into one environment of one service.
+
+    ``id`` is ``<environment>/<first name of the version>/<n>``, unique in its
+    ledger. ``names`` are all names of the version that tellers used (commit
+    shas, tags): two reports tell of one deploy where a name matches.
+    ``phases`` maps a phase to the earliest time it was told, ``tellers`` to who told.
+    """
+
+    id: str
+    service: str
+    environment: str
+    names: tuple[str, ...]
+    phases: dict[str, datetime]
+    tellers: tuple[str, ...]
+    title: str = ""
+    author: str = ""
+    url: str = ""
+    ref: str = ""
+    images: tuple[str, ...] = ()
+    config_revision: str = ""
+    detail: str = ""
+    destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
+    version: int = 0
+
+    @property
+    def name(self) -> str:
+        """The version's shortest useful name for people: a tag if there is one, else 8 digits of the sha."""
+        first = self.names[0] if self.names else "unknown"
+        return first[:8] if len(first) >= 40 and all(c in "0123456789abcdef" for c in first) else first  # noqa: PLR2004  a full sha
+
+    def phase_at(self, *phases: DeployPhase) -> datetime | None:
+        """Return the time of the first of these phases that was told, or None."""
+        for phase in phases:
+            at = self.phases.get(phase)
+            if at is not None:
+                return at
+        return None
+
+
+class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The recent deploys and changes of one service, newest first; bounded in number and age."""
+
+    service: str
+    deploys: tuple[Deploy, ...] = ()
+    changes: tuple[Change, ...] = ()
+    seen: int = 0

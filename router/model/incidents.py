@@ -1,0 +1,111 @@
+"""Incidents: what people act on. A group of alerts under one key, with a generation."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  msgspec reads annotations at run time
+from enum import StrEnum
+
+import msgspec
+
+from router.model.destinations import Destination  # noqa: TC001  msgspec reads annotations at run time
+from router.model.events import Alert, Severity
+from router.model.keys import incident_id
+from router.model.reasons import Reason  # noqa: TC001  msgspec reads annotations at run time
+
+
+class State(StrEnum):
+    """Where an incident stands. QUIET: the group is known but has never fired for us."""
+
+    QUIET = "quiet"
+    WAITING = "waiting"
+    TRIGGERED = "triggered"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+    @property
+    def open(self) -> bool:
+        """True while somebody may have to act."""
+        return self in _OPEN
+
+
+_OPEN = {State.WAITING, State.TRIGGERED, State.ACKNOWLEDGED}
+
+
+class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A deploy that may have done it, with evidence for (weight > 0) and against (weight < 0)."""
+
+    service: str
+    environment: str
+    deploy_id: str
+    version: str
+    at: datetime
+    score: float
+    reasons: tuple[Reason, ...]
+    title: str = ""
+    author: str = ""
+    url: str = ""
+
+
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An alert inside a group. ``generation`` is the incident's that it last counted in."""
+
+    alert: Alert = msgspec.field(name="a")
+    generation: int = msgspec.field(name="n", default=0)
+    seen_at: datetime | None = msgspec.field(name="t", default=None)
+
+
+class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The head of a group: everything but its members, small enough to be rewritten at each change.
+
+    ``firing``/``resolved`` count members of this generation; ``by_severity``
+    counts the firing ones. ``revision`` grows with each change that people can
+    see. ``severity`` is the worst since it opened. ``labels`` and ``annotations``
+    are those common to all members of this generation. ``book`` is the version of
+    the rulebook that decided last.
+    """
+
+    group: str
+    generation: int
+    route: str
+    receiver: str
+    group_labels: dict[str, str]
+    state: State
+    severity: Severity = Severity.NONE
+    title: str = ""
+    service: str = ""
+    environment: str = ""
+    team: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    external_url: str = ""
+    opened_at: datetime | None = None
+    starts_at: datetime | None = None
+    updated_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+    resolved_at: datetime | None = None
+    resolved_by: str = ""
+    firing: int = 0
+    resolved: int = 0
+    truncated: int = 0
+    by_severity: dict[str, int] = msgspec.field(default_factory=dict)
+    revision: int = 0
+    suspects: tuple[Suspect, ...] = ()
+    destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
+    why: tuple[Reason, ...] = ()
+    book: str = ""
+
+    @property
+    def id(self) -> str:
+        """``<group>.<generation>``; also PagerDuty's dedup key."""
+        return incident_id(self.group, self.generation)
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of an incident's timeline: when, what, in words, by whom."""
+
+    at: datetime
+    why: str
+    text: str = ""
+    by: str = ""
+    generation: int = 0

@@ -1,0 +1,77 @@
+"""The closed list of reasons.
+
+The same word is found in a decision, in the log, in a metric's label, in a
+message's footer and in the API, so that "why?" never needs a log search.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Why(StrEnum):
+    """Why something was decided. Values are stable: they are stored and graphed."""
+
+    # alerts
+    ALERT_NEW = "alert_new"
+    ALERT_CHANGED = "alert_changed"
+    ALERT_RESOLVED = "alert_resolved"
+    ALERT_REFIRED = "alert_refired"
+    ALERT_REPEATED = "alert_repeated"
+    ALERT_STALE = "alert_stale"
+    RESOLVE_BEFORE_FIRING = "resolve_before_firing"
+    PAYLOAD_TRUNCATED = "payload_truncated"
+    # incidents
+    INCIDENT_OPENED = "incident_opened"
+    INCIDENT_REOPENED = "incident_reopened"
+    INCIDENT_WAITING = "incident_waiting"
+    INCIDENT_NOTIFIED = "incident_notified"
+    INCIDENT_RESOLVED = "incident_resolved"
+    RESOLVED_BEFORE_NOTIFIED = "resolved_before_notified"
+    SEVERITY_ROSE = "severity_rose"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED_BY_HAND = "resolved_by_hand"
+    COMMAND_IGNORED = "command_ignored"
+    UNKNOWN_INCIDENT = "unknown_incident"
+    NOBODY_TO_TELL = "nobody_to_tell"
+    # deploys
+    DEPLOY_RECORDED = "deploy_recorded"
+    DEPLOY_UNCHANGED = "deploy_unchanged"
+    DEPLOY_OUT_OF_ORDER = "deploy_out_of_order"
+    CHANGE_RECORDED = "change_recorded"
+    # suspicion, for
+    SAME_SERVICE = "same_service"
+    DEPENDENCY = "dependency"
+    SWITCHED_BEFORE_ONSET = "switched_before_onset"
+    STARTED_BEFORE_ONSET = "started_before_onset"
+    VERSION_LABEL_MATCHES = "version_label_matches"
+    # suspicion, against
+    ONSET_BEFORE_SWITCH = "onset_before_switch"
+    OUTSIDE_WINDOW = "outside_window"
+    DEPLOY_FAILED = "deploy_failed"
+    VERSION_LABEL_DIFFERS = "version_label_differs"
+    OTHER_DEPLOYS_COMPETE = "other_deploys_compete"
+    SUSPECT_FOUND = "suspect_found"
+    NO_SUSPECT = "no_suspect"
+    # delivery
+    DELIVERED = "delivered"
+    DELIVERY_RETRIED = "delivery_retried"
+    DELIVERY_REFUSED = "delivery_refused"
+    DELIVERY_UNSURE = "delivery_unsure"
+    DELIVERY_EXPIRED = "delivery_expired"
+    DELIVERY_BEGUN = "delivery_begun"
+    DELIVERY_UNNEEDED = "delivery_unneeded"
+
+
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One reason: a closed word and a sentence for people.
+
+    ``weight`` is positive where it speaks for something, negative where it
+    speaks against, 0 where it only tells.
+    """
+
+    why: Why
+    text: str = ""
+    weight: float = 0.0

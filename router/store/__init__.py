@@ -1,0 +1,1 @@
+"""Redis: the inbox, leases, the commit script, reading, and the embedded server."""

@@ -1,0 +1,1 @@
+"""aiohttp handlers: webhooks, API, health, metrics. Size limits, authenticity, problem bodies."""

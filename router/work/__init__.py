@@ -1,0 +1,1 @@
+"""The loops: the door, the partitions, the deliveries. The only place that orders steps."""
