@@ -63,9 +63,19 @@ class Deploy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The recent deploys and changes of one service, newest first; bounded in number and age."""
+    """The recent deploys and changes of one service, newest first; bounded in number and age.
+
+    ``seen`` counts the changes that open incidents should hear of; ``noticed`` is
+    the last count that every partition was told.
+    """
 
     service: str
     deploys: tuple[Deploy, ...] = ()
     changes: tuple[Change, ...] = ()
     seen: int = 0
+    noticed: int = 0
+
+    @property
+    def due(self) -> bool:
+        """True while partitions or destinations must still be told."""
+        return self.noticed < self.seen or any(d.due for deploy in self.deploys for d in deploy.destinations.values())

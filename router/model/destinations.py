@@ -29,7 +29,8 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
     """One place that must be told of one incident or deploy.
 
     It is due while (want, want_version) differs from (have, have_version) and it
-    is not dead. ``begun``: an attempt was made whose result may be unknown.
+    is not dead. ``begun``: a first attempt is under way (or was, when the process
+    died). ``doubt``: an earlier attempt may have been taken without our knowing.
     ``ref``: what the other side gave us. ``tries``: attempts since the last
     confirmed one. ``failing_since``: when the first of those tries failed.
     """
@@ -40,6 +41,7 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
     have: Want = Want.NOTHING
     have_version: int = 0
     begun: bool = False
+    doubt: bool = False
     ref: str = ""
     tries: int = 0
     not_before: datetime | None = None
@@ -51,3 +53,8 @@ class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
     def due(self) -> bool:
         """True while what is wanted differs from what was confirmed."""
         return not self.dead and (self.want, self.want_version) != (self.have, self.have_version)
+
+    @property
+    def untold(self) -> bool:
+        """True where it is certain that the other side knows nothing."""
+        return self.have is Want.NOTHING and not self.begun and not self.doubt

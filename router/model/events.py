@@ -213,7 +213,9 @@ class Settled(msgspec.Struct, frozen=True, tag="settled", omit_defaults=True):
     """From within: what a delivery attempt came to.
 
     ``want`` and ``version`` are those that the attempt rendered, so that a
-    newer wish made meanwhile stays due.
+    newer wish made meanwhile stays due. ``generation`` 0: ``group`` is a service's
+    key and ``target`` is ``<deploy id>|<target>``, or ``@partitions``.
+    ``retry_at``: when the next try may be made, if there is to be one.
     """
 
     group: str
@@ -222,6 +224,7 @@ class Settled(msgspec.Struct, frozen=True, tag="settled", omit_defaults=True):
     want: str
     version: int
     outcome: Outcome
+    retry_at: datetime | None = None
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", omit_defaults=True):

@@ -100,6 +100,11 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
         """``<group>.<generation>``; also PagerDuty's dedup key."""
         return incident_id(self.group, self.generation)
 
+    @property
+    def due(self) -> bool:
+        """True while some destination must still be told."""
+        return any(d.due for d in self.destinations.values())
+
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of an incident's timeline: when, what, in words, by whom."""

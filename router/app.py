@@ -1,0 +1,277 @@
+"""The composition root: the only place that names drivers and wires rooms together.
+
+``App`` is the whole router in one object: ``start`` (refuses what is not safe, all
+problems at once), ``stop`` (drain, give leases back). ``router serve`` runs one; tests
+run several in one process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from router import __version__
+from router.kit import loader
+from router.kit.clock import SystemClock
+from router.kit.metrics import Metrics
+from router.kit.tasks import Tasks
+from router.model.errors import ConfigError, Problem, StoreUnavailable
+from router.ports import NotifierContext, NotifierSpec
+from router.rulebook import load as rules
+from router.store import checks
+from router.store.link import Link, connect
+from router.store.reads import RedisReader
+from router.store.server import EmbeddedServer, find_binary
+from router.store.store import RedisStore
+from router.web.api import Api
+from router.web.server import Health, make_app
+from router.web.webhooks import Webhooks
+from router.work.delivery import Deliveries
+from router.work.door import Door
+from router.work.engine import Engine
+from router.work.leases import Leases
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.ports import Clock, Notifier, Source
+    from router.rulebook.book import Rulebook, Target
+    from router.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+LOOPBACK = ("127.", "::1", "localhost")
+SOURCES, NOTIFIERS = "router.sources", "router.notify"
+
+
+def notifier_specs() -> dict[str, NotifierSpec]:
+    """Return every notifier there is, by kind."""
+    return {kind: loader.load(NOTIFIERS, kind) for kind in loader.kinds(NOTIFIERS)}
+
+
+def load_rules(folder: Path) -> Rulebook:
+    """Return the rulebook of a folder.
+
+    Raises:
+        ConfigError: with every problem in every file.
+    """
+    return rules.load(folder, notifier_specs())
+
+
+class App:
+    """One router process."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], clock: Clock | None = None) -> None:
+        self.settings, self.environ = settings, environ
+        self.clock: Clock = clock or SystemClock()
+        self.metrics = Metrics()
+        self.metrics.build.labels(__version__).set(1)
+        self.tasks = Tasks()
+        self.loopback = settings.host.startswith(LOOPBACK)
+        self.sources: dict[str, Source] = {k: loader.load(SOURCES, k)() for k in loader.kinds(SOURCES)}
+        self.book = load_rules(Path(settings.rules))
+        self.metrics.rules_ok.set(1)
+        self.notifiers = self._make_notifiers()
+        self.log_only: dict[str, str] = self._without_credentials()
+        self.open_sources = [k for k in self.sources if not settings.source_secrets(k)]
+        self._refuse_unsafe()
+        self.server: EmbeddedServer | None = None
+        self.links: list[Link] = []
+        self.port = 0
+        self.draining = False
+
+    # --- before anything is opened ------------------------------------------------------------------
+
+    def _make_notifiers(self) -> dict[str, Notifier]:
+        s = self.settings
+        context = NotifierContext(
+            clock=self.clock,
+            settings={
+                "pagerduty_events_url": s.pagerduty_events_url,
+                "pagerduty_api_url": s.pagerduty_api_url,
+                "slack_api_url": s.slack_api_url,
+                "slack_bot_token": s.slack_bot_token.get_secret_value(),
+                "external_url": s.external_url,
+            },
+            environ=self.environ,
+            timeout_s=s.delivery_timeout_seconds,
+        )
+        return {kind: spec.make(context) for kind, spec in notifier_specs().items()}
+
+    def _without_credentials(self) -> dict[str, str]:
+        """Return the targets that would be logged instead, with what they lack."""
+        targets = [t for r in self.book.receivers.values() for t in r.targets]
+        return {t.id: lack for t in targets if (lack := self.notifiers[t.kind].ready(t.options))}
+
+    def _refuse_unsafe(self) -> None:
+        """Off loopback, what is open to anybody or tells nobody must have been asked for."""
+        if self.loopback:
+            return
+        problems = []
+        if self.open_sources and not self.settings.allow_open_sources:
+            problems += [
+                Problem("environment", f"ROUTER_SOURCE_{k.upper()}_SECRETS", f"{k} has no secret, and {self.settings.listen} is not loopback",
+                        "set it, or say ROUTER_ALLOW_OPEN_SOURCES=true")
+                for k in self.open_sources
+            ]  # fmt: skip
+        if self.log_only and not self.settings.allow_log_only:
+            problems += [
+                Problem("rules", target, f"{lack}, so what it should be told would only be logged", "set it, or say ROUTER_ALLOW_LOG_ONLY=true")
+                for target, lack in self.log_only.items()
+            ]
+        if problems:
+            raise ConfigError(problems)
+
+    def notifier(self, target: Target) -> Notifier:
+        """Return who tells this target: its own notifier, or the log where credentials are missing."""
+        return self.notifiers["log" if target.id in self.log_only else target.kind]
+
+    # --- start and stop -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, take leases, listen. On any failure everything opened is closed again."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        url = await self._store_url()
+        intake_link, work_link = Link(connect(url, max_connections=4)), Link(connect(url, max_connections=16))
+        self.links = [intake_link, work_link]
+        await self._check_store(work_link)
+        work_store = RedisStore(work_link, self.settings.partitions)
+        await work_store.claim_layout()
+        reader = RedisReader(work_store)
+        self.engine = Engine(work_store, lambda: self.book, self.clock, self.metrics)
+        intake = RedisStore(intake_link, self.settings.partitions)
+        self.door = Door(intake, lambda: self.book, self.clock, self.engine, self.metrics)
+        self.leases = Leases(work_store, self.engine, self.clock, self._instance(), self.settings.lease_seconds)
+        self.deliveries = Deliveries(
+            self.engine, self.door, self.notifier, lambda: self.book, self.clock, self.metrics,
+            Random(self._instance()),  # noqa: S311  jitter, no secret
+            may_send=self.leases.may_send, base_url=self.settings.external_url,
+            timeout_s=self.settings.delivery_timeout_seconds,
+        )  # fmt: skip
+        self.engine.outbox = self.deliveries
+        await self.leases.turn()
+        self.tasks.keep("door", self.door.run)
+        self.tasks.keep("engine", self.engine.run)
+        self.tasks.keep("leases", self.leases.run)
+        self.tasks.keep("replicas", self._watch_replicas)
+        self.deliveries.start(self.tasks)
+        await self._listen(reader)
+        self._say()
+
+    async def _store_url(self) -> str:
+        url = self.settings.redis_url.get_secret_value()
+        if url:
+            return url
+        binary = find_binary(self.settings.redis_server)
+        self.server = EmbeddedServer(Path(self.settings.data_dir), binary, self.clock)
+        self.server.lock()
+        await self.server.start()
+        self.tasks.keep("embedded-redis", self.server.watch)
+        return self.server.url
+
+    async def _check_store(self, link: Link) -> None:
+        try:
+            problems = await checks.findings(link)
+            for one in self.links:
+                one.replicas = await checks.replicas(link)
+        except StoreUnavailable as exc:
+            hint = "is it running, and is ROUTER_REDIS_URL right?"
+            raise ConfigError([Problem("redis", "ROUTER_REDIS_URL", f"the store does not answer: {exc}", hint)]) from exc
+        fatal = [p for p in problems if p.path in {"version", "role"}]
+        if self.settings.durability == "strict":
+            checks.refuse(problems)
+        checks.refuse(fatal)
+        for p in problems:
+            log.warning("durability_relaxed", what=p.path, can_be_lost=p.message, hint=p.hint)
+
+    async def _watch_replicas(self) -> None:
+        """Follow whether there is a replica that accepted events must also reach (WAIT)."""
+        while True:
+            await self.clock.sleep(5)
+            try:
+                count = await checks.replicas(self.links[1])
+            except StoreUnavailable:
+                continue
+            for link in self.links:
+                link.replicas = count
+
+    def _instance(self) -> str:
+        """Return this process's name: one per data directory, else per host and process.
+
+        The data directory's lock says that a namesake is dead, so its leases are taken at once.
+        """
+        if self.settings.instance:
+            return self.settings.instance
+        if self.server is not None:
+            return f"embedded:{self.server.data_dir}"
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+    async def _listen(self, reader: RedisReader) -> None:
+        s = self.settings
+        secrets = {k: s.source_secrets(k) for k in self.sources}
+        webhooks = Webhooks(self.sources, secrets, self.door, self.clock, self.metrics, s.max_body)
+        tokens = [t.get_secret_value().encode() for t in s.api_tokens]
+        api = Api(reader, self.door, self.clock, tokens, open_=self.loopback)
+        health = Health(reader, self.metrics, self._not_ready)
+        self.runner = web.AppRunner(
+            make_app(webhooks, api, health, s.max_body),
+            access_log=None,
+            keepalive_timeout=75,
+            shutdown_timeout=min(5.0, s.drain_seconds),
+            handler_cancellation=False,
+        )
+        await self.runner.setup()
+        try:
+            site = web.TCPSite(self.runner, s.host, s.port, backlog=512)
+            await site.start()
+        except OSError as exc:
+            text = f"cannot listen on {s.listen}: {exc.strerror or exc}"
+            raise ConfigError([Problem("environment", "ROUTER_LISTEN", text, "is another router running there?")]) from exc
+        self.port = self.runner.addresses[0][1]
+
+    def _not_ready(self) -> str:
+        if self.draining:
+            return "the router is stopping"
+        if self.engine.alone and len(self.engine.partitions) < self.settings.partitions:
+            return f"{len(self.engine.partitions)} of {self.settings.partitions} partitions are held"
+        return ""
+
+    def _say(self) -> None:
+        if self.open_sources:
+            log.warning("open_sources", sources=self.open_sources, why="no secret is configured; fine on loopback only")
+        for target, lack in self.log_only.items():
+            log.warning("log_only", target=target, lacks=lack)
+        log.info("ready", listen=f"{self.settings.host}:{self.port}", rules=self.book.version, partitions=len(self.engine.partitions),
+                 redis="embedded" if self.server else "external", version=__version__)  # fmt: skip
+
+    async def stop(self) -> None:
+        """Stop taking, finish what is under way, give leases back, end the embedded server."""
+        self.draining = True
+        if hasattr(self, "runner"):
+            await self.runner.cleanup()
+        if hasattr(self, "deliveries"):
+            await self.deliveries.drain(self.settings.drain_seconds)
+        if self.server is not None:
+            self.server.stopping = True
+        await self.tasks.stop()
+        if hasattr(self, "leases"):
+            await self.leases.release_all()
+        for notifier in self.notifiers.values():
+            await notifier.close()
+        for link in self.links:
+            await link.close()
+        if self.server is not None:
+            await self.server.stop()
+        log.info("stopped")

@@ -1,0 +1,81 @@
+"""What people ask for, what wake-ups bring, and a second look when a deploy is told late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from router.decide import alerts, destinations, suspects
+from router.decide.decision import Decision, Snapshot
+from router.model.events import Command, CommandKind, DeployNoticed, TimerDue, TimerKind
+from router.model.incidents import State
+from router.model.reasons import Why
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from router.rulebook.book import Rulebook
+
+
+def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
+    """Return what a person's command changes; a command for an older generation changes nothing."""
+    out = Decision()
+    head = seen.incident
+    if head is None or head.generation != event.generation:
+        out.because(Why.UNKNOWN_INCIDENT, "no such incident, or a newer one has taken its place")
+        return out
+    if event.kind is CommandKind.ACKNOWLEDGE:
+        if head.state not in {State.TRIGGERED, State.WAITING}:
+            out.because(Why.COMMAND_IGNORED, f"already {head.state}")
+            return out
+        head = msgspec.structs.replace(
+            head, state=State.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by=event.by, updated_at=now
+        )
+        out.tell(now, Why.ACKNOWLEDGED, f"acknowledged by {event.by}", by=event.by, generation=head.generation)
+    else:
+        if not head.state.open:
+            out.because(Why.COMMAND_IGNORED, f"already {head.state}")
+            return out
+        text = f"resolved by {event.by}, {head.firing} still firing"
+        head = alerts.close(head, out, now, by=event.by, why=Why.RESOLVED_BY_HAND, text=text)
+    head = msgspec.structs.replace(head, revision=head.revision + 1, book=book.version)
+    out.incident = destinations.refresh(head, book, out)
+    return out
+
+
+def timer(event: TimerDue, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
+    """Return what a wake-up changes: the group's wait is over, or the group may be forgotten."""
+    out = Decision()
+    head = seen.incident
+    if head is None:
+        return out
+    if event.kind is TimerKind.FORGET:
+        out.forget = not head.state.open
+        return out
+    if head.state is State.WAITING and head.generation == event.generation:
+        head = msgspec.structs.replace(
+            head, state=State.TRIGGERED, updated_at=now, revision=head.revision + 1, book=book.version
+        )
+        out.tell(now, Why.INCIDENT_NOTIFIED, "the group's wait is over", generation=head.generation)
+        out.incident = destinations.refresh(head, book, out)
+    return out
+
+
+def look_again(event: DeployNoticed, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
+    """Return new suspects for an open incident whose service, or a dependency of it, was deployed."""
+    out = Decision()
+    head = seen.incident
+    if head is None or not head.state.open or not head.service:
+        return out
+    known = book.services.get(head.service)
+    if event.service != head.service and event.service not in (known.dependencies if known else ()):
+        return out
+    before = head.suspects
+    head = suspects.attach(head, seen.ledgers, book, out, now)
+    if head.suspects == before:
+        return Decision()
+    found = bool(head.suspects) and (not before or before[0].deploy_id != head.suspects[0].deploy_id)
+    head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now, book=book.version)
+    out.incident = destinations.refresh(head, book, out, louder=found)
+    return out

@@ -1,0 +1,206 @@
+"""Deploys into one record: tellers are joined by the names they use for a version.
+
+In GitOps the Argo CD revision is a commit of the *config* repository, so it is kept
+but never joined on; image tags and application commits are.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from router.decide.decision import Decision, Snapshot
+from router.decide.suspects import same_version
+from router.model.deploys import Change, Deploy, Ledger
+from router.model.destinations import Destination, Lane, Want
+from router.model.events import DeployPhase, DeployReport, ServiceDeploy
+from router.model.reasons import Why
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from router.rulebook.book import Receiver, Rulebook
+
+KEEP_DEPLOYS = 30
+KEEP_CHANGES = 30
+#: Reports of one deploy come within this time; the same version told later is a new deploy.
+SAME_DEPLOY = timedelta(hours=6)
+#: Ledgers hold what may still be suspected or asked about.
+KEEP_FOR = timedelta(days=14)
+
+_VERSION_LIKE = re.compile(r"v?\d+(\.\d+)+([-+.][0-9A-Za-z.-]+)?")
+_FLOATING = {"latest", "stable", "main", "master", "dev", "prod", "production"}
+#: Phases that open incidents should hear of.
+_NEWS = {
+    DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.SWITCHED, DeployPhase.LIVE,
+    DeployPhase.FAILED, DeployPhase.CANCELED, DeployPhase.ROLLED_BACK,
+}  # fmt: skip
+#: Phases at which a deploy takes effect, so that people are told of the change.
+_EFFECT = {DeployPhase.SWITCHED, DeployPhase.LIVE, DeployPhase.ROLLED_BACK}
+
+
+def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
+    """Return what a report changes in its service's ledger."""
+    out = Decision()
+    ledger = seen.ledger or Ledger(service=event.service)
+    report = event.report
+    names = version_names(report)
+    if not event.environment:
+        out.ledger = _change(ledger, report, names, out)
+        return out
+    index = _find(ledger.deploys, event.environment, names, report)
+    if index is None:
+        deploy = _new(ledger, event, names)
+        rest = ledger.deploys
+    else:
+        deploy = ledger.deploys[index]
+        rest = ledger.deploys[:index] + ledger.deploys[index + 1 :]
+    first = report.phase not in deploy.phases
+    merged = _merge(deploy, report, names)
+    if index is not None and merged == deploy:
+        out.because(Why.DEPLOY_UNCHANGED)
+        return out
+    merged = _tell(merged, deploy if index is not None else None, book)
+    seen_count = ledger.seen + (1 if first and report.phase in _NEWS else 0)
+    out.because(Why.DEPLOY_RECORDED, f"{event.service} {merged.name} {report.phase} in {event.environment}")
+    deploys = _bounded((merged, *rest), now)
+    out.ledger = msgspec.structs.replace(ledger, deploys=deploys, seen=seen_count)
+    return out
+
+
+def version_names(report: DeployReport) -> tuple[str, ...]:
+    """Return the names by which this report calls its version: commit, image tags, a version-like ref."""
+    names: list[str] = []
+    for image in report.images:
+        tag = _tag(image)
+        if tag and tag not in _FLOATING:
+            names.append(tag)
+    if report.revision:
+        names.append(report.revision.lower())
+    if report.ref and _VERSION_LIKE.fullmatch(report.ref):
+        names.append(report.ref)
+    return tuple(dict.fromkeys(names))
+
+
+def _tag(image: str) -> str:
+    name = image.partition("@")[0]
+    last = name.rpartition("/")[2]
+    return last.partition(":")[2]
+
+
+def _find(deploys: Sequence[Deploy], environment: str, names: tuple[str, ...], report: DeployReport) -> int | None:
+    """Return the index of the deploy that this report tells of, newest first."""
+    for i, deploy in enumerate(deploys):
+        if deploy.environment != environment:
+            continue
+        latest = max(deploy.phases.values())
+        if abs(report.at - latest) > SAME_DEPLOY:
+            continue
+        if any(same_version(a, b) for a in names for b in deploy.names):
+            return i
+        if report.config_revision and report.config_revision == deploy.config_revision:
+            return i  # the same teller, before and after it knew the images
+    return None
+
+
+def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy:
+    report = event.report
+    first = names[0] if names else (report.config_revision[:12] or "unknown")
+    stem = f"{event.environment}/{first[:64]}"
+    count = 1 + sum(1 for d in ledger.deploys if d.id.rpartition("/")[0] == stem)
+    change = next((c for c in ledger.changes if any(same_version(c.revision, n) for n in names)), None)
+    return Deploy(
+        id=f"{stem}/{count}",
+        service=event.service,
+        environment=event.environment,
+        names=names or (first,),
+        phases={},
+        tellers=(),
+        title=change.title if change else "",
+        author=change.author if change else "",
+        url=change.url if change else "",
+    )
+
+
+def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Deploy:
+    phases = dict(deploy.phases)
+    at = phases.get(report.phase)
+    if at is None or report.at < at:
+        phases[report.phase] = report.at
+    return msgspec.structs.replace(
+        deploy,
+        names=tuple(dict.fromkeys((*deploy.names, *names)))[:8],
+        phases=phases,
+        tellers=deploy.tellers if report.source in deploy.tellers else (*deploy.tellers, report.source),
+        title=deploy.title or report.title,
+        author=deploy.author or report.author,
+        url=deploy.url or report.url,
+        ref=deploy.ref or report.ref,
+        images=report.images or deploy.images,
+        config_revision=report.config_revision or deploy.config_revision,
+        detail=report.detail or deploy.detail,
+    )
+
+
+def _tell(deploy: Deploy, before: Deploy | None, book: Rulebook) -> Deploy:
+    """Ask for a change event once, when the deploy first takes effect."""
+    if not (_EFFECT & deploy.phases.keys()) or (before is not None and _EFFECT & before.phases.keys()):
+        return deploy
+    receiver = _receiver(deploy, book)
+    targets = [t for t in receiver.targets if t.tells_changes] if receiver else []
+    if not targets:
+        return deploy
+    wishes = {
+        t.id: Destination(lane=Lane.REST, want=Want.TRIGGERED, want_version=deploy.version + 1) for t in targets
+    }
+    return msgspec.structs.replace(deploy, destinations=wishes, version=deploy.version + 1)
+
+
+def _receiver(deploy: Deploy, book: Rulebook) -> Receiver | None:
+    known = book.services.get(deploy.service)
+    if known is not None and known.receiver:
+        return book.receivers.get(known.receiver)
+    labels = {book.labels.service[0]: deploy.service, book.labels.environment[0]: deploy.environment}
+    return book.receivers.get(book.route(labels)[0].receiver)
+
+
+def _change(ledger: Ledger, report: DeployReport, names: tuple[str, ...], out: Decision) -> Ledger | None:
+    """Record a merge or build, and lend its title and author to deploys of that revision."""
+    revision = report.revision.lower()
+    if not revision:
+        out.because(Why.DEPLOY_UNCHANGED)
+        return None
+    old = next((c for c in ledger.changes if c.revision == revision), None)
+    new = Change(
+        revision=revision, phase=report.phase, at=report.at, title=report.title, author=report.author,
+        url=report.url, ref=report.ref,
+    )  # fmt: skip
+    if old is not None and (old.phase is DeployPhase.MERGED or old == new):
+        # The merge request says more than the pipeline that follows it.
+        out.because(Why.DEPLOY_UNCHANGED)
+        return None
+    rest = tuple(c for c in ledger.changes if c.revision != revision)
+    deploys = tuple(
+        msgspec.structs.replace(d, title=report.title or d.title, author=report.author or d.author)
+        if report.phase is DeployPhase.MERGED and any(same_version(a, b) for a in names for b in d.names)
+        else d
+        for d in ledger.deploys
+    )
+    out.because(Why.CHANGE_RECORDED, f"{ledger.service} {revision[:8]} {report.phase}")
+    return msgspec.structs.replace(ledger, changes=(new, *rest)[:KEEP_CHANGES], deploys=deploys)
+
+
+def _bounded(deploys: tuple[Deploy, ...], now: datetime) -> tuple[Deploy, ...]:
+    """Newest first; what still has something to deliver is kept whatever its age."""
+    ordered = sorted(deploys, key=lambda d: max(d.phases.values()), reverse=True)
+    return tuple(
+        d
+        for i, d in enumerate(ordered)
+        if i == 0
+        or any(x.due for x in d.destinations.values())
+        or (i < KEEP_DEPLOYS and now - max(d.phases.values()) <= KEEP_FOR)
+    )

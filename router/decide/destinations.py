@@ -1,0 +1,59 @@
+"""What each destination should show, from the state an incident is in.
+
+Level-triggered: this writes wishes, never calls. A page's wish moves with the
+state, a risen severity or a newly found suspect; a chat message's wish moves with
+every change people can see.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from router.model.destinations import Destination, Lane, Want
+from router.model.incidents import Incident, State
+from router.model.reasons import Why
+
+if TYPE_CHECKING:
+    from router.decide.decision import Decision
+    from router.rulebook.book import Rulebook
+
+_WANT = {
+    State.TRIGGERED: Want.TRIGGERED,
+    State.ACKNOWLEDGED: Want.ACKNOWLEDGED,
+    State.RESOLVED: Want.RESOLVED,
+}
+
+
+def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = False) -> Incident:
+    """Return the head with its destinations' wishes brought up to its state.
+
+    ``louder``: pages are to be sent again although the state stayed.
+    """
+    want = _WANT.get(head.state)
+    if want is None:
+        return head
+    wishes = dict(head.destinations)
+    receiver = book.receivers.get(head.receiver)
+    if want is not Want.RESOLVED and receiver is not None:
+        for target in receiver.targets:
+            if target.id not in wishes:
+                wishes[target.id] = Destination(lane=target.lane)
+    if not wishes:
+        out.because(Why.NOBODY_TO_TELL, f"receiver {head.receiver!r} has no targets")
+        return head
+    for name, old in wishes.items():
+        told_in_vain = want is Want.RESOLVED or (want is Want.ACKNOWLEDGED and old.lane is Lane.PAGE)
+        if told_in_vain and old.untold:
+            # What was never told needs no end, and what somebody has taken needs no page:
+            # after an outage, send the present, not the past.
+            wishes[name] = msgspec.structs.replace(
+                old, want=Want.NOTHING, want_version=0, have_version=0, not_before=None, tries=0
+            )
+            out.because(Why.DELIVERY_UNNEEDED)
+        elif old.want is not want or old.lane is not Lane.PAGE or louder:
+            wishes[name] = msgspec.structs.replace(
+                old, want=want, want_version=head.revision, dead=old.dead and old.want is want
+            )
+    return msgspec.structs.replace(head, destinations=wishes)

@@ -1,0 +1,65 @@
+"""``decide``: one event, what is known, the rules, the time -> a decision with its reasons.
+
+Called by ``work.partition`` (production), by rule tests and by ``why``: the same
+function for all. It does no I/O, reads no clock and draws nothing at random, so
+deciding twice is harmless. What it returns is written by one commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.decide import alerts, commands, deploys, settle
+from router.decide.decision import Decision, Snapshot
+from router.model.events import (
+    Begun,
+    Command,
+    DeployNoticed,
+    Event,
+    GroupAlerts,
+    ServiceDeploy,
+    Settled,
+    TimerDue,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from router.rulebook.book import Rulebook
+
+
+def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:  # noqa: PLR0911  a table of events
+    """Return what this event changes. Pure; raises nothing for any decodable event."""
+    match event:
+        case GroupAlerts():
+            return alerts.decide(event, seen, book, now)
+        case ServiceDeploy():
+            return deploys.decide(event, seen, book, now)
+        case DeployNoticed():
+            return commands.look_again(event, seen, book, now)
+        case Command():
+            return commands.decide(event, seen, book, now)
+        case TimerDue():
+            return commands.timer(event, seen, book, now)
+        case Begun():
+            return settle.begun(event, seen, now)
+        case Settled():
+            return settle.settled(event, seen, book, now)
+
+
+def services_needed(event: Event, seen: Snapshot, book: Rulebook) -> list[str]:
+    """Return the services whose ledgers ``decide`` will want for this event; often none.
+
+    Only an opening incident, or one that is told of a deploy, looks for suspects.
+    """
+    service = ""
+    if isinstance(event, GroupAlerts):
+        if seen.incident is not None and seen.incident.state.open:
+            return []
+        service = next((s for a in event.alerts if a.firing and (s := book.service(a.labels))), "")
+    elif isinstance(event, DeployNoticed) and seen.incident is not None:
+        service = seen.incident.service
+    if not service:
+        return []
+    known = book.services.get(service)
+    return [service, *(known.dependencies if known else ())]

@@ -1,0 +1,109 @@
+"""From what was told to where it belongs: routes, groups, services, partitions, versions. Pure.
+
+The door calls this before it appends: an event's partition follows from its group, and
+an alert's version is what tells an unchanged repeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from router.model import codec, keys
+from router.model.events import AlertBatch, Command, DeployNoticed, DeployReport, GroupAlerts, ServiceDeploy, Severity, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from router.model.events import Alert, Told
+    from router.rulebook.book import Rulebook
+
+Versions = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event with the key that decides its partition. ``urgent``: it overtakes what is not."""
+
+    key: str
+    event: Stored
+    versions: Versions
+    urgent: bool
+
+
+def place(told: Sequence[Told], book: Rulebook, received_at: datetime) -> list[Placed]:
+    """Return the events to append; what needs no action (a heartbeat) gives none."""
+    out: list[Placed] = []
+    for thing in told:
+        if isinstance(thing, AlertBatch):
+            out += _alerts(thing, book, received_at)
+        elif isinstance(thing, DeployReport):
+            out.append(_deploy(thing, book, received_at))
+    return out
+
+
+def _alerts(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[Placed]:
+    groups: dict[str, tuple[GroupAlerts, list[tuple[bytes, bytes]]]] = {}
+    urgent: set[str] = set()
+    for alert in batch.alerts:
+        version = alert_version(alert)
+        critical = book.severity(alert.labels) is Severity.CRITICAL
+        for route in book.route(alert.labels):
+            labels = book.group_labels(route, alert.labels)
+            group = keys.group_key(route.id, labels)
+            known = groups.get(group)
+            if known is None:
+                event = GroupAlerts(
+                    group=group,
+                    route=route.id,
+                    labels=labels,
+                    alerts=[],
+                    received_at=received_at,
+                    source=batch.source,
+                    truncated=batch.truncated,
+                    external_url=batch.external_url,
+                )
+                known = groups[group] = (event, [])
+            known[0].alerts.append(alert)
+            known[1].append((_field(group, alert.key), version))
+            if critical:
+                urgent.add(group)
+    return [Placed(g, event, tuple(versions), g in urgent) for g, (event, versions) in groups.items()]
+
+
+def alert_version(alert: Alert) -> bytes:
+    """Return 8 bytes over startsAt, status, endsAt when resolved, and the text people see.
+
+    generatorURL is left out: the two Prometheus of a pair write different ones.
+    """
+    what = (alert.starts_at, alert.firing, alert.ends_at, alert.annotations)
+    return blake2b(codec.encode(what), digest_size=8).digest()
+
+
+def _field(group: str, key: str) -> bytes:
+    return blake2b(f"{group}{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _once(text: str) -> Versions:
+    return ((_field("", text), b"1"),)
+
+
+def _deploy(report: DeployReport, book: Rulebook, received_at: datetime) -> Placed:
+    service, environment = book.locate(report)
+    key = keys.service_key(service)
+    event = ServiceDeploy(
+        key=key, service=service, environment=environment, report=report, received_at=received_at
+    )
+    return Placed(key, event, _once(report.event_id), urgent=True)
+
+
+def command(event: Command) -> Placed:
+    """Return a person's command, placed; its event id counts once."""
+    return Placed(event.group, event, _once(event.event_id), urgent=True)
+
+
+def notice(event: DeployNoticed) -> tuple[Versions, bytes]:
+    """Return versions and payload of a notice; it goes to every partition, so it has no key."""
+    return _once(event.event_id), codec.encode(event)

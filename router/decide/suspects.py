@@ -1,0 +1,161 @@
+"""Which deploy may have done it: same service and environment, or a dependency's, inside a window.
+
+Each candidate carries its reasons, for and against; a candidate whose deploy took
+effect after the onset is kept and shown as cleared, because "not that deploy" is an
+answer too. The weights order the candidates; they are not probabilities.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from router.model.events import DeployPhase
+from router.model.incidents import Incident, Suspect
+from router.model.reasons import Reason, Why
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from router.decide.decision import Decision
+    from router.model.deploys import Deploy, Ledger
+    from router.rulebook.book import Rulebook
+
+#: At most this many candidates are kept with an incident.
+KEEP = 3
+_SAME_SERVICE = 2.0
+_DEPENDENCY = 0.8
+_SWITCHED = 2.0
+_STARTED = 1.0
+_VERSION = 2.0
+_COMPETE = -0.5
+_FAILED = -0.5
+_BEFORE = -6.0  # an alert that began before the deploy took effect outweighs all that speaks for it
+
+
+def attach(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook, out: Decision, now: datetime) -> Incident:
+    """Return the head with its suspects; the timeline tells when the first one changes."""
+    found = find(head, ledgers, book)
+    old = head.suspects
+    head = msgspec.structs.replace(head, suspects=found)
+    top = prime(found)
+    if top is None:
+        out.because(Why.NO_SUSPECT, "no deploy is suspected" if head.service else "no service label, so no deploy can be suspected")
+    elif not old or old[0].deploy_id != top.deploy_id:
+        text = f"suspected: {top.service} {top.version} in {top.environment}"
+        out.tell(now, Why.SUSPECT_FOUND, text, generation=head.generation)
+    return head
+
+
+def prime(found: tuple[Suspect, ...]) -> Suspect | None:
+    """Return the first suspect, if what speaks for it outweighs what speaks against."""
+    return found[0] if found and found[0].score > 0 else None
+
+
+def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple[Suspect, ...]:
+    """Return the candidates, likeliest first, the newest deploy first among equals."""
+    onset = head.starts_at
+    if not head.service or onset is None:
+        return ()
+    known = book.services.get(head.service)
+    candidates = [
+        suspect
+        for service in (head.service, *(known.dependencies if known else ()))
+        if (ledger := ledgers.get(service)) is not None
+        for deploy in ledger.deploys
+        if (suspect := _weigh(deploy, head, onset, book)) is not None
+    ]
+    rivals = [s for s in candidates if s.score > 0]
+    if len(rivals) > 1:
+        text = f"{len(rivals) - 1} other deploys compete"
+        against = Reason(Why.OTHER_DEPLOYS_COMPETE, text, _COMPETE)
+        candidates = [
+            msgspec.structs.replace(s, score=s.score + _COMPETE, reasons=(*s.reasons, against)) if s.score > 0 else s
+            for s in candidates
+        ]
+    candidates.sort(key=lambda s: (-s.score, -s.at.timestamp(), s.deploy_id))
+    return tuple(candidates[:KEEP])
+
+
+def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> Suspect | None:
+    """Return the deploy as a candidate, or None where it is out of the question and out of sight."""
+    if head.environment and deploy.environment != head.environment:
+        return None
+    at = deploy.phase_at(DeployPhase.ROLLED_BACK, DeployPhase.SWITCHED, DeployPhase.LIVE)
+    effect = at is not None
+    if at is None:
+        at = deploy.phase_at(DeployPhase.GREEN_TESTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.STARTED)
+    if at is None:
+        return None
+    limits = book.attribution
+    age = onset - at
+    if age > limits.window or -age > limits.window:
+        return None
+    reasons = [_kinship(deploy, head), *_timing(deploy, age, limits.skew, effect=effect)]
+    reasons += _version(deploy, head, book)
+    if deploy.phase_at(DeployPhase.FAILED, DeployPhase.CANCELED) is not None and not effect:
+        reasons.append(Reason(Why.DEPLOY_FAILED, "the deploy failed before traffic was switched", _FAILED))
+    return Suspect(
+        service=deploy.service,
+        environment=deploy.environment,
+        deploy_id=deploy.id,
+        version=deploy.name,
+        at=at,
+        score=round(sum(r.weight for r in reasons), 3),
+        reasons=tuple(reasons),
+        title=deploy.title,
+        author=deploy.author,
+        url=deploy.url,
+    )
+
+
+def _kinship(deploy: Deploy, head: Incident) -> Reason:
+    where = f"in {deploy.environment}" if deploy.environment else ""
+    if deploy.service == head.service:
+        return Reason(Why.SAME_SERVICE, f"same service {where}".strip(), _SAME_SERVICE)
+    return Reason(Why.DEPENDENCY, f"{head.service} depends on {deploy.service}", _DEPENDENCY)
+
+
+def _timing(deploy: Deploy, age: timedelta, skew: timedelta, *, effect: bool) -> list[Reason]:
+    if -age > skew:
+        return [Reason(Why.ONSET_BEFORE_SWITCH, f"the alert began {words(-age)} before the deploy took effect", _BEFORE)]
+    when = words(max(age, -age)) if age.total_seconds() >= 0 else "moments"
+    if not effect:
+        return [Reason(Why.STARTED_BEFORE_ONSET, f"the deploy was under way since {when} before the alert", _STARTED)]
+    what = "traffic was switched" if DeployPhase.SWITCHED in deploy.phases else "it went live"
+    return [Reason(Why.SWITCHED_BEFORE_ONSET, f"{what} {when} before the alert began", _SWITCHED)]
+
+
+def _version(deploy: Deploy, head: Incident, book: Rulebook) -> list[Reason]:
+    label = next((v for name in book.labels.version if (v := head.labels.get(name))), "")
+    if not label or deploy.service != head.service:
+        return []
+    if any(same_version(label, name) for name in deploy.names):
+        return [Reason(Why.VERSION_LABEL_MATCHES, f"the alert carries its version {label[:40]}", _VERSION)]
+    return [Reason(Why.VERSION_LABEL_DIFFERS, f"the alert carries another version, {label[:40]}", -_VERSION)]
+
+
+def same_version(left: str, right: str) -> bool:
+    """True where two names tell of one version: equal, or one commit sha abbreviates the other (>= 7 digits)."""
+    a, b = left.lower().removeprefix("v"), right.lower().removeprefix("v")
+    if a == b:
+        return True
+    short, long = sorted((a, b), key=len)
+    return len(short) >= 7 and long.startswith(short) and _is_hex(long)  # noqa: PLR2004  git's shortest abbreviation
+
+
+def _is_hex(text: str) -> bool:
+    return all(c in "0123456789abcdef" for c in text)
+
+
+def words(span: timedelta) -> str:
+    """Return a span for people: ``40 s``, ``3 min``, ``2 h 5 min``."""
+    seconds = int(span.total_seconds())
+    if seconds < 60:  # noqa: PLR2004  a minute
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 60:  # noqa: PLR2004  an hour
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

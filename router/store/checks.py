@@ -1,0 +1,111 @@
+"""Is this server fit to keep what we promise to keep? Read at start, before anything is accepted."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from router.model.errors import ConfigError, Problem, StoreUnavailable
+
+if TYPE_CHECKING:
+    from router.store.link import Link
+
+_MIN_REDIS = (7, 0)
+_MIN_VALKEY = (8, 0)
+
+
+async def findings(link: Link) -> list[Problem]:
+    """Return what about the server's settings could lose accepted events; empty is good.
+
+    Raises:
+        StoreUnavailable: the server does not answer.
+    """
+    info = await _info(link)
+    out = _version(info)
+    out += _persistence(info)
+    config = await _config(link)
+    if config is None:
+        text = "CONFIG GET is not allowed, so appendfsync and maxmemory-policy cannot be checked"
+        out.append(_problem("config", text, "allow CONFIG GET, or set ROUTER_DURABILITY=relaxed if you know them to be right"))
+        return out
+    if config.get("appendfsync") != "always" and info.get("aof_enabled") == "1":
+        text = f"appendfsync is {config.get('appendfsync')}: a power loss can lose about the last second of accepted events"
+        out.append(_problem("appendfsync", text, "set appendfsync always"))
+    if config.get("no-appendfsync-on-rewrite") == "yes":
+        text = "no-appendfsync-on-rewrite is on: while the AOF is rewritten nothing is synced"
+        out.append(_problem("no-appendfsync-on-rewrite", text, "set it to no"))
+    if (policy := config.get("maxmemory-policy", "noeviction")) != "noeviction":
+        text = f"maxmemory-policy is {policy}: Redis may delete accepted events and open incidents"
+        out.append(_problem("maxmemory-policy", text, "set maxmemory-policy noeviction"))
+    return out
+
+
+async def replicas(link: Link) -> int:
+    """Return 1 where at least one replica is connected, else 0: how many WAIT asks for."""
+    if link.cluster:
+        return 0
+    info = await _info(link)
+    return 1 if int(info.get("connected_slaves", "0")) > 0 else 0
+
+
+def refuse(problems: list[Problem]) -> None:
+    """Raise ConfigError with all of them, if there are any."""
+    if problems:
+        raise ConfigError(problems)
+
+
+def _problem(path: str, text: str, hint: str) -> Problem:
+    return Problem("redis", path, text, hint)
+
+
+def _version(info: dict[str, str]) -> list[Problem]:
+    valkey = info.get("valkey_version")
+    text = valkey or info.get("redis_version", "0")
+    numbers = tuple(int(n) for n in re.findall(r"\d+", text)[:2])
+    least = _MIN_VALKEY if valkey else _MIN_REDIS
+    if numbers >= least:
+        return []
+    name = "Valkey" if valkey else "Redis"
+    return [_problem("version", f"{name} {text} is too old", f"{name} {least[0]}.{least[1]} or newer is needed for script flags")]
+
+
+def _persistence(info: dict[str, str]) -> list[Problem]:
+    out = []
+    if info.get("aof_enabled") != "1":
+        text = "the append-only file is off: a crash loses accepted events"
+        out.append(_problem("appendonly", text, "set appendonly yes and appendfsync always"))
+    if info.get("role") == "slave":
+        out.append(_problem("role", "this is a replica: nothing can be written", "point ROUTER_REDIS_URL at the primary, or use redis+sentinel://"))
+    return out
+
+
+async def _info(link: Link) -> dict[str, str]:
+    client: Any = link.client
+    if link.cluster:
+        raw = await link.guard(client.info(target_nodes="random"))
+        first = next(iter(raw.values()))
+        raw = first if isinstance(first, dict) else raw
+    else:
+        raw = await link.guard(client.info())
+    out = {str(k): str(v) for k, v in raw.items()}
+    return out
+
+
+async def _config(link: Link) -> dict[str, str] | None:
+    names = ("appendfsync", "maxmemory-policy", "no-appendfsync-on-rewrite")
+    client: Any = link.client
+    out: dict[str, str] = {}
+    for name in names:
+        try:
+            if link.cluster:
+                raw = await link.guard(client.config_get(name, target_nodes=client.get_random_node()))
+            else:
+                raw = await link.guard(client.config_get(name))
+        except StoreUnavailable:
+            return None
+        out |= {_text(k): _text(v) for k, v in raw.items()}
+    return out
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,110 @@
+"""A batch of changes as the operations of the commit script. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from router.model import codec
+from router.model.keys import service_key
+from router.store.link import COMMIT, Call
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from router.ports import Batch, GroupChange, Lease
+    from router.store.keys import Keys
+
+#: Lua's unpack has a stack limit (8,000); fields per command stay well under it.
+_CHUNK = 500
+TIMELINE = 200
+DEAD_LETTERS = 10_000
+#: A TTL only cleans up what a lost wake-up left behind; it decides nothing.
+LEFTOVER_MS = 30 * 86_400_000
+
+
+def ms(at: datetime) -> int:
+    """Return milliseconds since 1970."""
+    return int(at.timestamp() * 1000)
+
+
+class _Ops:
+    def __init__(self, lease_key: str) -> None:
+        self.keys: dict[str, int] = {lease_key: 1}
+        self.args: list[Any] = []
+
+    def add(self, command: str, key: str, *args: Any) -> None:
+        index = self.keys.setdefault(key, len(self.keys) + 1)
+        self.args += (len(args), command, index, *args)
+
+    def chunks(self, command: str, key: str, args: list[Any]) -> None:
+        for i in range(0, len(args), _CHUNK):
+            self.add(command, key, *args[i : i + _CHUNK])
+
+
+def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
+    """Return the commit script's call. Acknowledgements come last: all before them may be done twice."""
+    ops = _Ops(keys.lease)
+    for group, change in batch.groups.items():
+        _group(ops, keys, group, change)
+    for key, ledger in batch.ledgers.items():
+        ops.add("SET", keys.service(key), codec.encode(ledger), "PX", LEFTOVER_MS)
+        newest = ledger.deploys[0] if ledger.deploys else None
+        score = ms(max(newest.phases.values())) if newest else 0
+        ops.add("ZADD", keys.services, score, key)
+        ops.add("SADD" if ledger.due else "SREM", keys.due, f"s:{key}")
+    for name, at in batch.timers.items():
+        if at is None:
+            ops.add("ZREM", keys.timers, name)
+        else:
+            ops.add("ZADD", keys.timers, ms(at), name)
+    for letter in batch.dead:
+        fields = ("at", ms(letter.at), "kind", letter.kind, "reason", letter.reason[:300], "d", letter.payload)
+        ops.add("XADD", keys.dead, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
+    for stream, ids in ((keys.urgent, batch.acks_urgent), (keys.normal, batch.acks_normal)):
+        if ids:
+            ops.chunks("XDEL", stream, list(ids))
+    return COMMIT, list(ops.keys), [lease.epoch, lease.seq, *ops.args]
+
+
+def _group(ops: _Ops, keys: Keys, group: str, change: GroupChange) -> None:
+    key = keys.group(group)
+    if change.forget:
+        ops.add("DEL", key)
+        ops.add("DEL", keys.timeline(group))
+        ops.add("ZREM", keys.open, group)
+        ops.add("ZREM", keys.closed, group)
+        ops.add("SREM", keys.due, f"g:{group}")
+        return
+    sets: list[Any] = []
+    drops: list[str] = []
+    for alert_key, member in change.members.items():
+        if member is None:
+            drops.append(f"m{alert_key}")
+        else:
+            sets += (f"m{alert_key}", codec.encode(member))
+    for number, past in change.past.items():
+        if past is None:
+            drops.append(f"p{number}")
+        else:
+            sets += (f"p{number}", codec.encode(past))
+    head = change.head
+    if head is not None:
+        sets += ("h", codec.encode(head))
+        opened = ms(head.opened_at) if head.opened_at else 0
+        if head.service:
+            ops.add("SADD" if head.state.open else "SREM", keys.by_service(service_key(head.service)), group)
+        if head.state.open:
+            ops.add("ZADD", keys.open, opened, group)
+            ops.add("ZREM", keys.closed, group)
+        else:
+            ops.add("ZREM", keys.open, group)
+            if head.resolved_at is not None:
+                ops.add("ZADD", keys.closed, ms(head.resolved_at), group)
+    ops.chunks("HSET", key, sets)
+    if drops:
+        ops.chunks("HDEL", key, drops)
+    if head is not None:
+        ops.add("SADD" if change.due else "SREM", keys.due, f"g:{group}")
+    if change.timeline:
+        ops.add("RPUSH", keys.timeline(group), *(codec.encode(e) for e in change.timeline[-TIMELINE:]))
+        ops.add("LTRIM", keys.timeline(group), -TIMELINE, -1)

@@ -1,0 +1,75 @@
+"""Every key in Redis, in one place. One hash tag per partition, so that a script may touch them together.
+
+=====================  ======  ==========================================================
+key                    type    holds
+=====================  ======  ==========================================================
+ir:{p}:lease           hash    epoch (fencing token), owner, beat, seq
+ir:{p}:in:hi, :lo      stream  accepted events not yet decided; critical ones in hi
+ir:{p}:door:<n>        hash    what was accepted lately, by alert; two days' worth, TTL
+ir:{p}:g:<group>       hash    h: head, p<n>: earlier generations, m<key>: members
+ir:{p}:t:<group>       list    the group's timeline, newest last, bounded
+ir:{p}:s:<service>     string  a service's deploy ledger
+ir:{p}:open            zset    groups with an open incident, by the time it opened
+ir:{p}:v:<service>     set     groups with an open incident of that service
+ir:{p}:closed          zset    groups whose last incident is resolved, by when
+ir:{p}:services        zset    service keys with a ledger, by the time of the last report
+ir:{p}:due             set     aggregates (g:<group>, s:<service>) with something to deliver
+ir:{p}:timers          zset    wake-ups, by when they are due
+ir:{p}:dead            stream  dead letters, bounded
+ir:{p}:tries           hash    failed decisions by inbox entry; emptied with the entry
+ir:{meta}:config       hash    what may never change: partitions, schema
+ir:{meta}:instances    hash    living processes: name -> beat
+=====================  ======  ==========================================================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CONFIG: Final = "ir:{meta}:config"
+INSTANCES: Final = "ir:{meta}:instances"
+#: The version of all of the above. A store with a newer one is left alone.
+SCHEMA: Final = 1
+
+
+class Keys:
+    """The keys of one partition, built once."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.tag = tag = f"ir:{{{partition}}}"
+        self.lease = f"{tag}:lease"
+        self.urgent = f"{tag}:in:hi"
+        self.normal = f"{tag}:in:lo"
+        self.open = f"{tag}:open"
+        self.closed = f"{tag}:closed"
+        self.services = f"{tag}:services"
+        self.due = f"{tag}:due"
+        self.timers = f"{tag}:timers"
+        self.dead = f"{tag}:dead"
+        self.tries = f"{tag}:tries"
+        self._door = f"{tag}:door:"
+        self._group = f"{tag}:g:"
+        self._timeline = f"{tag}:t:"
+        self._service = f"{tag}:s:"
+        self._by_service = f"{tag}:v:"
+
+    def door(self, day: int) -> str:
+        """Return the door's memory of one day (days since 1970)."""
+        return f"{self._door}{day}"
+
+    def group(self, group: str) -> str:
+        """Return the hash of a group."""
+        return self._group + group
+
+    def timeline(self, group: str) -> str:
+        """Return the timeline of a group."""
+        return self._timeline + group
+
+    def service(self, service_key: str) -> str:
+        """Return the ledger of a service."""
+        return self._service + service_key
+
+    def by_service(self, service_key: str) -> str:
+        """Return the index of open groups of a service."""
+        return self._by_service + service_key

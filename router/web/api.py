@@ -1,0 +1,152 @@
+"""GET and POST /api/v1: what is open, what happened, and a person's acknowledge or resolve.
+
+Bearer tokens; with none configured the API is open while the router listens on loopback
+and closed on any other address. A POST must be JSON, so that no web page can send one
+from a browser without being asked (CORS preflight).
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from router.model.errors import Rejected
+from router.model.events import Command, CommandKind
+from router.model.keys import digest, split_incident_id
+from router.web import views
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from router.ports import Clock, Intake, Reader
+
+_MOST = 500
+
+
+class _Act(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of an act. ``id``: the client's own, so that a repeated request counts once."""
+
+    by: str = "api"
+    note: str = ""
+    id: str = ""
+
+
+def answer(data: Any, status: int = 200) -> web.Response:
+    """Return JSON."""
+    return web.Response(body=msgspec.json.encode(data) + b"\n", status=status, content_type="application/json")
+
+
+class Api:
+    """The handlers."""
+
+    def __init__(self, reader: Reader, intake: Intake, clock: Clock, tokens: Sequence[bytes], *, open_: bool) -> None:
+        self._reader, self._intake, self._clock = reader, intake, clock
+        self._tokens, self._open = tokens, open_
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the paths."""
+        g, p = web.get, web.post
+        return [
+            g("/api/v1/incidents", self._guarded(self.incidents)),
+            g("/api/v1/incidents/{id}", self._guarded(self.incident)),
+            p("/api/v1/incidents/{id}/{act:acknowledge|resolve}", self._guarded(self.act)),
+            g("/api/v1/deploys", self._guarded(self.deploys)),
+            g("/api/v1/dead-letters", self._guarded(self.dead_letters)),
+            g("/api/v1/status", self._guarded(self.status)),
+        ]
+
+    def _guarded(
+        self, handler: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def call(request: web.Request) -> web.Response:
+            self._authorise(request)
+            return await handler(request)
+
+        return call
+
+    def _authorise(self, request: web.Request) -> None:
+        if not self._tokens:
+            if not self._open:
+                raise Rejected(403, "api_closed", "no API token is configured (ROUTER_API_TOKENS), so the API is closed")
+            return
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        matches = [hmac.compare_digest(given, t) for t in self._tokens]
+        if scheme.lower() != "bearer" or not any(matches):
+            raise Rejected(401, "bad_token", "send Authorization: Bearer <token>, one of ROUTER_API_TOKENS")
+
+    async def incidents(self, request: web.Request) -> web.Response:
+        """List incidents, newest first; ``state=open|all``, ``limit``."""
+        state = request.query.get("state", "all")
+        if state not in {"open", "all"}:
+            raise Rejected(400, "bad_query", "state must be open or all")
+        heads = await self._reader.incidents(include_closed=state == "all", limit=_limit(request))
+        return answer({"incidents": [views.incident(h) for h in heads]})
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """Show one incident whole."""
+        group, generation = _incident_id(request)
+        found = await self._reader.incident(group, generation)
+        if found is None:
+            raise Rejected(404, "unknown_incident", "no such incident; it may have been forgotten after its retention")
+        return answer(views.incident_whole(*found))
+
+    async def act(self, request: web.Request) -> web.Response:
+        """Acknowledge or resolve; answered once it is durable, done a moment later."""
+        if request.content_type != "application/json":
+            raise Rejected(415, "not_json", "send Content-Type: application/json")
+        group, generation = _incident_id(request)
+        try:
+            body = msgspec.json.decode(await request.read() or b"{}", type=_Act)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise Rejected(400, "bad_body", f"the body must be an object with by, note, id: {exc}") from None
+        if await self._reader.incident(group, generation) is None:
+            raise Rejected(404, "unknown_incident", "no such incident")
+        now = self._clock.now()
+        kind = CommandKind(request.match_info["act"])
+        own = body.id or now.isoformat()
+        command = Command(
+            group=group,
+            generation=generation,
+            kind=kind,
+            by=_plain(body.by) or "api",
+            at=now,
+            event_id=digest(["api", group, str(generation), kind, own]),
+            note=_plain(body.note),
+        )
+        taken = await self._intake.command(command)
+        return answer({"status": "accepted", "repeated": bool(taken.repeated)}, 202)
+
+    async def deploys(self, request: web.Request) -> web.Response:
+        """List deploys, newest first."""
+        return answer({"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=_limit(request))]})
+
+    async def dead_letters(self, request: web.Request) -> web.Response:
+        """List dead letters, newest first."""
+        letters = await self._reader.dead_letters(limit=_limit(request))
+        return answer({"dead_letters": [views.dead_letter(x) for x in letters]})
+
+    async def status(self, _: web.Request) -> web.Response:
+        """Show how much waits where."""
+        return answer({"depths": await self._reader.depths()})
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())[:200].strip()
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", "100")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= _MOST:
+        raise Rejected(400, "bad_query", f"limit must be a number from 1 to {_MOST}")
+    return int(text)
+
+
+def _incident_id(request: web.Request) -> tuple[str, int]:
+    parts = split_incident_id(request.match_info["id"])
+    if parts is None:
+        raise Rejected(404, "unknown_incident", "an incident id looks like 7f3a9c21b04d55e0.2")
+    return parts

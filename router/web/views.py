@@ -1,0 +1,122 @@
+"""What the API shows of incidents and deploys: plain dictionaries, made by pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from router.model.deploys import Deploy
+    from router.model.events import Alert
+    from router.model.incidents import Entry, Incident, Suspect
+    from router.ports import DeadLetter
+
+
+def incident(head: Incident) -> dict[str, Any]:
+    """Return an incident without its alerts and timeline."""
+    top = head.suspects[0] if head.suspects and head.suspects[0].score > 0 else None
+    return {
+        "id": head.id,
+        "state": head.state,
+        "severity": head.severity,
+        "title": head.title,
+        "summary": head.annotations.get("summary", ""),
+        "service": head.service,
+        "environment": head.environment,
+        "team": head.team,
+        "generation": head.generation,
+        "firing": head.firing,
+        "resolved": head.resolved,
+        "truncated": head.truncated,
+        "opened_at": head.opened_at,
+        "started_at": head.starts_at,
+        "updated_at": head.updated_at,
+        "acknowledged_at": head.acknowledged_at,
+        "acknowledged_by": head.acknowledged_by,
+        "resolved_at": head.resolved_at,
+        "resolved_by": head.resolved_by,
+        "group_labels": head.group_labels,
+        "labels": head.labels,
+        "route": head.route,
+        "receiver": head.receiver,
+        "suspect": suspect(top) if top else None,
+        "destinations": {name: _destination(d) for name, d in head.destinations.items()},
+        "rulebook": head.book,
+    }
+
+
+def incident_whole(head: Incident, alerts: Sequence[Alert], timeline: Sequence[Entry]) -> dict[str, Any]:
+    """Return an incident with everything that is known of it."""
+    return incident(head) | {
+        "annotations": head.annotations,
+        "suspects": [suspect(s) for s in head.suspects],
+        "why": [{"why": r.why, "text": r.text} for r in head.why],
+        "alerts": [
+            {
+                "fingerprint": a.fingerprint,
+                "status": "firing" if a.firing else "resolved",
+                "labels": a.labels,
+                "annotations": a.annotations,
+                "startsAt": a.starts_at,
+                "endsAt": a.ends_at,
+                "generatorURL": a.generator_url,
+            }
+            for a in alerts
+        ],
+        "timeline": [{"at": e.at, "why": e.why, "text": e.text, "by": e.by} for e in timeline],
+    }
+
+
+def suspect(s: Suspect) -> dict[str, Any]:
+    """Return a suspected deploy with what speaks for and against it."""
+    return {
+        "service": s.service,
+        "environment": s.environment,
+        "deploy": s.deploy_id,
+        "version": s.version,
+        "at": s.at,
+        "score": s.score,
+        "title": s.title,
+        "author": s.author,
+        "url": s.url,
+        "for": [{"why": r.why, "text": r.text, "weight": r.weight} for r in s.reasons if r.weight >= 0],
+        "against": [{"why": r.why, "text": r.text, "weight": r.weight} for r in s.reasons if r.weight < 0],
+    }
+
+
+def _destination(d: Any) -> dict[str, Any]:
+    return {
+        "lane": d.lane,
+        "wanted": d.want,
+        "confirmed": d.have,
+        "due": d.due,
+        "tries": d.tries,
+        "not_before": d.not_before,
+        "dead": d.dead,
+        "error": d.error,
+    }
+
+
+def deploy(d: Deploy) -> dict[str, Any]:
+    """Return a deploy."""
+    return {
+        "id": d.id,
+        "service": d.service,
+        "environment": d.environment,
+        "version": d.name,
+        "names": d.names,
+        "phases": d.phases,
+        "tellers": d.tellers,
+        "title": d.title,
+        "author": d.author,
+        "url": d.url,
+        "images": d.images,
+        "config_revision": d.config_revision,
+    }
+
+
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter; the payload as text, bounded."""
+    text = letter.payload[:4096].decode("utf-8", "replace")
+    return {"at": letter.at, "kind": letter.kind, "reason": letter.reason, "payload": text}

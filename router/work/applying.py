@@ -1,0 +1,84 @@
+"""A decision, written into a partition's memory and into the batch that will be committed.
+
+Memory runs ahead of the store by one commit; if that commit fails, the caller drops
+whatever the batch names and reads it anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from router.decide.decision import Decision, Snapshot
+from router.model.events import ServiceDeploy
+from router.ports import Batch, GroupChange, GroupRecord
+from router.work.partition import Partition, timer_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.model.deploys import Ledger
+    from router.model.events import Event
+
+
+def ledger_key(event: Event) -> str | None:
+    """Return the service key of an event that is about a ledger, None where it is about a group."""
+    if isinstance(event, ServiceDeploy):
+        return event.key
+    if getattr(event, "generation", None) == 0 and hasattr(event, "target"):
+        group: str = event.group  # type: ignore[union-attr]  Settled and Begun alone have a target
+        return group
+    return None
+
+
+def snapshot(partition: Partition, key: str, event: Event, ledgers: Mapping[str, Ledger]) -> Snapshot:
+    """Return what decide may know of this event's group or ledger."""
+    if ledger_key(event) is not None:
+        return Snapshot(ledger=partition.ledgers.get(key))
+    record = partition.groups.get(key) or GroupRecord()
+    return Snapshot(incident=record.head, members=record.members, past=record.past, ledgers=ledgers)
+
+
+def apply(partition: Partition, key: str, decision: Decision, batch: Batch) -> None:
+    """Put the decision into memory and into the batch."""
+    if decision.ledger is not None:
+        partition.ledgers[key] = batch.ledgers[key] = decision.ledger
+        return
+    _timers(key, decision, batch)
+    if decision.forget:
+        partition.groups.pop(key, None)
+        batch.groups[key] = GroupChange(forget=True)
+        return
+    if decision.incident is None and not decision.members and not decision.past:
+        return
+    record = partition.groups.setdefault(key, GroupRecord())
+    change = batch.groups.setdefault(key, GroupChange())
+    change.forget = False
+    if decision.incident is not None:
+        record.head = change.head = decision.incident
+    _members(record, change, decision)
+    change.timeline += decision.timeline
+    change.due = (record.head is not None and record.head.due) or any(p.due for p in record.past.values())
+    if change.head is None and change.past:
+        change.head = record.head  # so that the index of what is due is written
+
+
+def _members(record: GroupRecord, change: GroupChange, decision: Decision) -> None:
+    for name, member in decision.members.items():
+        change.members[name] = member
+        if member is None:
+            record.members.pop(name, None)
+        else:
+            record.members[name] = member
+    for number, past in decision.past.items():
+        change.past[number] = past
+        if past is None:
+            record.past.pop(number, None)
+        else:
+            record.past[number] = past
+
+
+def _timers(key: str, decision: Decision, batch: Batch) -> None:
+    for timer in decision.timers:
+        batch.timers[timer_name(timer.kind, key, timer.generation)] = timer.at
+
+

@@ -1,0 +1,307 @@
+"""The deliverer: makes destinations show what they should. Level-triggered, one lane never waits for another.
+
+An attempt reads the incident as it is *now*, so a backlog collapses into the present.
+A first attempt is recorded before it is made (``Begun``), so that a crash in between is
+known as a doubt; what came of it is recorded after (``Settled``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from router.decide.settle import PARTITIONS
+from router.kit import backoff
+from router.model.destinations import Lane, Want
+from router.model.errors import StoreUnavailable
+from router.model.events import Begun, DeployNoticed, Settled
+from router.model.outcomes import Delivered, Outcome, Refused, Retry, Unsure
+from router.ports import ChangeJob, IncidentJob
+from router.work import jobs
+from router.work.jobs import JobKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+    from random import Random
+
+    from router.kit.metrics import Metrics
+    from router.kit.tasks import Tasks
+    from router.model.deploys import Deploy
+    from router.model.destinations import Destination
+    from router.model.events import Alert
+    from router.model.incidents import Incident
+    from router.ports import Clock, GroupRecord, Notifier
+    from router.rulebook.book import Rulebook, Target
+    from router.work.engine import Engine
+    from router.work.partition import Partition
+
+log = structlog.get_logger(__name__)
+
+#: Attempts under way at once, per lane.
+WORKERS = {Lane.PAGE: 16, Lane.CHAT: 8, Lane.REST: 2}
+#: Alerts shown; the counts are always whole.
+SAMPLE = 30
+#: Retry pauses: first, and at most. B1 of the promises: a page is retried at least once a minute.
+FIRST_S, CAP_S = 1.0, 60.0
+
+
+class Notices(Protocol):
+    """Tells every partition of a moved ledger."""
+
+    async def notice(self, event: DeployNoticed) -> object:
+        """Append it everywhere; raises StoreUnavailable."""
+        ...
+
+
+class Deliveries:
+    """All lanes of one process."""
+
+    def __init__(  # noqa: PLR0913  the composition root's one long list
+        self,
+        engine: Engine,
+        notices: Notices,
+        notifiers: Callable[[Target], Notifier],
+        book: Callable[[], Rulebook],
+        clock: Clock,
+        metrics: Metrics,
+        rng: Random,
+        *,
+        may_send: Callable[[int], bool],
+        base_url: str = "",
+        timeout_s: float = 10.0,
+    ) -> None:
+        self._engine, self._notices, self._notifiers, self._book = engine, notices, notifiers, book
+        self._clock, self._metrics, self._rng = clock, metrics, rng
+        self._may_send, self._base_url, self._timeout_s = may_send, base_url.rstrip("/"), timeout_s
+        self._lanes = jobs.lanes()
+        self._wake = {lane: asyncio.Event() for lane in Lane}
+        self._under_way = 0
+        self._stopping = False
+
+    # --- the outbox, as the engine sees it ----------------------------------------------------------
+
+    def announce(self, partition: Partition, keys: Iterable[str], ledger_keys: Iterable[str]) -> None:
+        """Queue what is due in these groups and ledgers."""
+        now = jobs.seconds(self._clock.now())
+        for key in keys:
+            if (record := partition.groups.get(key)) is not None:
+                for job, destination, rank in jobs.due_in_group(partition.number, key, record):
+                    self._add(destination.lane, job, rank, jobs.seconds(destination.not_before), now)
+        for key in ledger_keys:
+            if (ledger := partition.ledgers.get(key)) is not None:
+                for job, wish, rank in jobs.due_in_ledger(partition.number, key, ledger):
+                    self._add(Lane.REST, job, rank, jobs.seconds(wish.not_before) if wish else 0.0, now)
+
+    def _add(self, lane: Lane, job: JobKey, rank: int, not_before: float, now: float) -> None:
+        if self._lanes[lane].add(job, rank, not_before, now):
+            self._wake[lane].set()
+            self._metrics.queue.labels(lane).set(len(self._lanes[lane]))
+
+    def forget(self, partition: int) -> None:
+        """Drop a partition's waiting jobs."""
+        for queue in self._lanes.values():
+            queue.forget(partition)
+
+    # --- the lanes ----------------------------------------------------------------------------------
+
+    def start(self, tasks: Tasks) -> None:
+        """Start the workers of every lane."""
+        for lane, count in WORKERS.items():
+            for n in range(count):
+                tasks.keep(f"deliver-{lane}-{n}", lambda lane=lane: self._work(lane))  # type: ignore[misc]
+
+    @property
+    def idle(self) -> bool:
+        """True where nothing waits or is under way."""
+        return not self._under_way and not jobs.total(self._lanes.values())
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new job, and wait for those under way, at most that long."""
+        self._stopping = True
+        until = self._clock.monotonic() + seconds
+        while self._under_way and self._clock.monotonic() < until:
+            await self._clock.sleep(0.02)
+
+    async def _work(self, lane: Lane) -> None:
+        queue, wake = self._lanes[lane], self._wake[lane]
+        while not self._stopping:
+            wake.clear()
+            now = jobs.seconds(self._clock.now())
+            job = queue.pop(now)
+            if job is None:
+                at = queue.next_at()
+                try:
+                    async with asyncio.timeout(None if at is None else max(0.001, at - now)):
+                        await wake.wait()
+                except TimeoutError:
+                    pass
+                continue
+            self._metrics.queue.labels(lane).set(len(queue))
+            self._under_way += 1
+            settled = False
+            try:
+                settled = await self._attempt(job, lane)
+            except StoreUnavailable as exc:
+                log.warning("store_unavailable", doing="deliver", error=str(exc))
+                await self._clock.sleep(0.5)
+            finally:
+                self._under_way -= 1
+                queue.finish(job)
+            if settled:
+                self._again(job)
+
+    def _again(self, job: JobKey) -> None:
+        """Queue what is due now: a newer wish, or the next try."""
+        partition = self._engine.partitions.get(job.partition)
+        if partition is not None:
+            self.announce(partition, [job.group] if job.generation else [], [] if job.generation else [job.group])
+
+    # --- one attempt --------------------------------------------------------------------------------
+
+    async def _attempt(self, job: JobKey, lane: Lane) -> bool:
+        """Make one attempt; True where the destination should be looked at again."""
+        partition = await self._engine.load(job)
+        if partition is None or not self._may_send(job.partition):
+            return partition is not None
+        if job.target == PARTITIONS:
+            return await self._notice(job, partition)
+        found = self._find(job, partition)
+        if found is None or not found[1].due:
+            return False
+        if found[1].have is Want.NOTHING:
+            begun = Begun(group=job.group, generation=job.generation, target=job.target)
+            if not await self._engine.post(job.partition, begun):
+                return True
+            found = self._find(job, partition)
+            if found is None or not found[1].due:
+                return True
+        subject, destination = found
+        outcome = await self._send(job, subject, destination, partition)
+        retry_at = self._retry_at(outcome, destination.tries + 1)
+        settled = Settled(
+            group=job.group,
+            generation=job.generation,
+            target=job.target,
+            want=destination.want,
+            version=destination.want_version,
+            outcome=outcome,
+            retry_at=retry_at,
+        )
+        log_outcome(job, destination, outcome)
+        await self._engine.post(job.partition, settled)
+        return True
+
+    async def _notice(self, job: JobKey, partition: Partition) -> bool:
+        ledger = partition.ledgers.get(job.group)
+        if ledger is None or ledger.noticed >= ledger.seen:
+            return False
+        event_id = f"{ledger.service}:{ledger.seen}:{partition.lease.epoch}"
+        await self._notices.notice(DeployNoticed(service=ledger.service, event_id=event_id))
+        done = Settled(job.group, 0, PARTITIONS, Want.TRIGGERED, ledger.seen, Delivered())
+        await self._engine.post(job.partition, done)
+        return True
+
+    def _find(self, job: JobKey, partition: Partition) -> tuple[Incident | Deploy, Destination] | None:
+        if job.generation:
+            record = partition.groups.get(job.group)
+            head = record.head if record else None
+            if record is not None and (head is None or head.generation != job.generation):
+                head = record.past.get(job.generation)
+            destination = head.destinations.get(job.target) if head else None
+            return (head, destination) if head is not None and destination is not None else None
+        ledger = partition.ledgers.get(job.group)
+        deploy_id, _, target = job.target.rpartition("|")
+        deploy = next((d for d in ledger.deploys if d.id == deploy_id), None) if ledger else None
+        wish = deploy.destinations.get(target) if deploy else None
+        return (deploy, wish) if deploy is not None and wish is not None else None
+
+    async def _send(
+        self, job: JobKey, subject: Incident | Deploy, destination: Destination, partition: Partition
+    ) -> Outcome:
+        name = job.target.rpartition("|")[2]
+        book = self._book()
+        target = book.target(name)
+        if target is None:
+            return Refused("clientError", "the rules no longer name this target")
+        notifier = self._notifiers(target)
+        self._metrics.notifications.labels(notifier.kind).inc()
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout_s + 2):  # the driver's own limit comes first
+                outcome = await self._call(notifier, job, subject, destination, target, partition)
+        except TimeoutError:
+            outcome = Unsure("contextDeadlineExceeded", "no answer in time")
+        except Exception as exc:
+            log.exception("notifier_failed", integration=notifier.kind, target=name)
+            outcome = Unsure("other", type(exc).__name__)
+        self._metrics.notify_seconds.labels(notifier.kind).observe(self._clock.monotonic() - started)
+        if isinstance(outcome, Unsure):
+            self._metrics.unsure.labels(notifier.kind).inc()
+        if not isinstance(outcome, Delivered):
+            self._metrics.failed.labels(notifier.kind, outcome.reason).inc()
+        return outcome
+
+    async def _call(  # noqa: PLR0913  what a job is made of
+        self,
+        notifier: Notifier,
+        job: JobKey,
+        subject: Incident | Deploy,
+        destination: Destination,
+        target: Target,
+        partition: Partition,
+    ) -> Outcome:
+        now, book = self._clock.now(), self._book()
+        if not job.generation:
+            return await notifier.send_change(ChangeJob(subject, destination, target.id, target.options, now))  # type: ignore[arg-type]  generation 0 is a deploy
+        head: Incident = subject  # type: ignore[assignment]  any other generation is an incident
+        members = sample(partition.groups[job.group], head.generation)
+        changed = [r.text for r in head.why] if destination.have is not Want.NOTHING else []
+        links = incident_links(head, book, self._base_url)
+        return await notifier.send(
+            IncidentJob(head, members, destination, target.id, target.options, now, links, changed)
+        )
+
+    def _retry_at(self, outcome: Outcome, tries: int) -> datetime | None:
+        if isinstance(outcome, Delivered | Refused):
+            return None
+        pause = backoff.delay_s(tries, first_s=FIRST_S, cap_s=CAP_S, rng=self._rng)
+        if isinstance(outcome, Retry):
+            pause = max(pause, min(outcome.after_s, 15 * CAP_S))
+        return self._clock.now() + timedelta(seconds=pause)
+
+
+def log_outcome(job: JobKey, destination: Destination, outcome: Outcome) -> None:
+    """Log an attempt, once."""
+    known = {"target": job.target, "group": job.group, "generation": job.generation, "want": destination.want}
+    if isinstance(outcome, Delivered):
+        log.info("delivered", **known)
+    else:
+        log.warning("not_delivered", outcome=type(outcome).__name__, reason=outcome.reason, detail=outcome.detail, **known)
+
+
+def sample(record: GroupRecord, generation: int) -> list[Alert]:
+    """Return the alerts to show: firing first, then the earliest."""
+    alerts = (m.alert for m in record.members.values() if m.generation == generation)
+    return heapq.nsmallest(SAMPLE, alerts, key=lambda a: (not a.firing, a.starts_at, a.key))
+
+
+def incident_links(head: Incident, book: Rulebook, base_url: str) -> Mapping[str, str]:
+    """Return what a person may want to open: the incident, runbook, dashboards, Alertmanager."""
+    links: dict[str, str] = {}
+    if base_url:
+        links["incident"] = f"{base_url}/api/v1/incidents/{head.id}"
+    service = book.services.get(head.service)
+    runbook = head.annotations.get("runbook_url") or (service.runbook if service else "")
+    if runbook:
+        links["runbook"] = runbook
+    if dashboard := head.annotations.get("dashboard_url"):
+        links["dashboard"] = dashboard
+    links |= dict(service.dashboards) if service else {}
+    if head.external_url:
+        links["alertmanager"] = head.external_url
+    return links

@@ -1,0 +1,401 @@
+"""The decider: takes what waits in owned partitions, decides it, commits it, and says what is to be told.
+
+One loop for all partitions of this process: a round collects, loads what is missing,
+decides, and commits every partition's batch in one round trip. Urgent entries go
+first. Rounds are short, so that the door and the deliveries get their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from router.decide import engine as deciding
+from router.model import codec
+from router.model.errors import Fenced, StoreError, StoreUnavailable
+from router.model.events import DeployNoticed, Event, GroupAlerts
+from router.model.keys import partition_of, service_key
+from router.ports import Batch, DeadLetter
+from router.work import applying
+from router.work.partition import Internal, Partition, Pending, timer_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from router.kit.metrics import Metrics
+    from router.model.deploys import Ledger
+    from router.model.events import Stored
+    from router.ports import Clock, Lease, Store
+    from router.rulebook.book import Rulebook
+    from router.work.jobs import JobKey
+
+log = structlog.get_logger(__name__)
+
+#: Alerts decided per round: by feel, 10-20 ms of work, which is what an urgent event may have to wait.
+ROUND = 400
+#: Groups kept in memory over all partitions.
+MOST_GROUPS = 20_000
+#: How old another partition's ledger may be when an incident opens; a notice follows every change anyway.
+LEDGER_TTL_S = 1.0
+#: Decisions of one entry that may fail before its events go to the dead letters.
+MOST_TRIES = 5
+_READ = 100
+_POLL_ALONE_S = 1.0
+_POLL_TOGETHER_S = 0.02
+
+
+class Outbox(Protocol):
+    """Where destinations that are due are announced."""
+
+    def announce(self, partition: Partition, keys: Iterable[str], ledger_keys: Iterable[str]) -> None:
+        """Look at these groups and ledgers, and queue what is due."""
+        ...
+
+    def forget(self, partition: int) -> None:
+        """Drop what is queued for a partition that is not ours any more."""
+        ...
+
+
+@dataclass(slots=True)
+class _Work:
+    key: str
+    event: Event
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one partition does in one round."""
+
+    partition: Partition
+    entries: list[Pending] = field(default_factory=list)
+    internal: list[Internal] = field(default_factory=list)
+    timers: list[str] = field(default_factory=list)
+    work: list[tuple[_Work, Pending | None]] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+    batch: Batch = field(default_factory=Batch)
+    count: int = 0
+
+
+class Engine:
+    """The decide loop of one process."""
+
+    def __init__(self, store: Store, book: Callable[[], Rulebook], clock: Clock, metrics: Metrics) -> None:
+        self._store, self._book, self._clock, self._metrics = store, book, clock, metrics
+        self.partitions: dict[int, Partition] = {}
+        self.outbox: Outbox | None = None
+        self.alone = True  # no other process writes inboxes, as far as the instances' beats show
+        self._wake = asyncio.Event()
+        self._next_poll = 0.0
+        self._foreign: dict[str, tuple[float, Ledger | None]] = {}
+        self._busy = False
+
+    # --- from outside -----------------------------------------------------------------------------
+
+    def offer(self, partition: int, entry: str, events: Sequence[Stored], *, urgent: bool) -> None:
+        """Take an appended entry in memory, if the partition is ours."""
+        if (mine := self.partitions.get(partition)) is not None:
+            mine.offer(entry, events, urgent=urgent)
+            self._wake.set()
+
+    async def adopt(self, lease: Lease) -> None:
+        """Begin to work a partition: read its wake-ups and what it still has to deliver."""
+        partition = Partition(lease)
+        groups, services, timers = await self._store.pending(lease.partition)
+        for name, at in timers.items():
+            partition.set_timer(name, at)
+        partition.groups |= await self._store.groups(dict.fromkeys(groups, lease.partition))
+        partition.ledgers |= await self._store.ledgers(dict.fromkeys(services, lease.partition))
+        self.partitions[lease.partition] = partition
+        self._metrics.partitions.set(len(self.partitions))
+        if self.outbox is not None:
+            self.outbox.announce(partition, groups, services)
+        self._wake.set()
+
+    def drop(self, number: int) -> None:
+        """Stop working a partition; what it holds in memory is in the store."""
+        partition = self.partitions.pop(number, None)
+        self._metrics.partitions.set(len(self.partitions))
+        if partition is None:
+            return
+        if self.outbox is not None:
+            self.outbox.forget(number)
+        for internal in partition.internal:
+            _resolve(internal, done=False)
+
+    async def post(self, partition: int, event: Event) -> bool:
+        """Hand in an event from within; True once it is committed, False where it never will be."""
+        mine = self.partitions.get(partition)
+        if mine is None:
+            return False
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        mine.internal.append(Internal(event, done))
+        self._wake.set()
+        return await done
+
+    @property
+    def idle(self) -> bool:
+        """True where nothing waits for a decision here."""
+        return not self._busy and all(p.idle for p in self.partitions.values())
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            self._wake.clear()
+            self._busy = True
+            try:
+                worked = await self._round()
+            except StoreUnavailable as exc:
+                log.warning("store_unavailable", doing="decide", error=str(exc))
+                await self._clock.sleep(0.5)
+                continue
+            finally:
+                self._busy = False
+            if worked:
+                await asyncio.sleep(0)
+            else:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        now = self._clock.now()
+        wait = max(0.001, self._next_poll - self._clock.monotonic())
+        for partition in self.partitions.values():
+            if (at := partition.next_timer()) is not None:
+                wait = min(wait, max(0.001, (at - now).total_seconds()))
+            if partition.paused:
+                wait = min(wait, 0.2)
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _round(self) -> int:
+        await self._read()
+        rounds = [r for p in list(self.partitions.values()) if (r := self._collect(p)) is not None]
+        if not rounds:
+            return 0
+        await self._expand(rounds)
+        await self._load_groups(rounds)
+        ledgers = await self._load_ledgers(rounds)
+        for r in rounds:
+            self._decide(r, ledgers)
+        await self._count_failures(rounds)
+        await self._commit([r for r in rounds if self.partitions.get(r.partition.number) is r.partition])
+        self._evict()
+        return sum(r.count for r in rounds)
+
+    async def _read(self) -> None:
+        """Read inboxes: those known to be behind, and now and then all, for what others appended."""
+        poll = self._clock.monotonic() >= self._next_poll
+        if poll:
+            self._next_poll = self._clock.monotonic() + (_POLL_ALONE_S if self.alone else _POLL_TOGETHER_S)
+        for partition in list(self.partitions.values()):
+            for urgent in (True, False):
+                lane = partition.lanes[urgent]
+                if partition.wants_read(urgent=urgent) or (poll and not lane.ready):
+                    declined = lane.declined
+                    count = _READ + len(partition.held)
+                    entries = await self._store.inbox(partition.number, urgent=urgent, count=count)
+                    partition.fill(entries, urgent=urgent, asked=count, declined_before=declined)
+
+    def _collect(self, partition: Partition) -> _Round | None:
+        r = _Round(partition)
+        while partition.internal:
+            r.internal.append(partition.internal.popleft())
+        r.work += [(_Work(_key(i.event), i.event), None) for i in r.internal]
+        now = self._clock.now()
+        while (name := partition.due_timer(now)) is not None:
+            r.timers.append(name)
+            if (event := timer_event(name)) is not None:
+                r.work.append((_Work(event.group, event), None))
+        share = max(1, ROUND // max(1, len(self.partitions)))
+        for urgent in (True, False):
+            while r.count < share and (pending := partition.pop(urgent=urgent, now=self._clock.monotonic())):
+                r.entries.append(pending)
+                r.count += sum(len(e.alerts) if isinstance(e, GroupAlerts) else 1 for e in pending.events) or 1
+                r.work += [(_Work(_key(e), e), pending) for e in pending.events]
+        r.count += len(r.internal) + len(r.timers)
+        return r if r.count else None
+
+    async def _expand(self, rounds: list[_Round]) -> None:
+        """A notice becomes one piece of work for each open group that it may concern."""
+        for r in rounds:
+            notices = [(w, p) for w, p in r.work if isinstance(w.event, DeployNoticed)]
+            if not notices:
+                continue
+            r.work = [(w, p) for w, p in r.work if not isinstance(w.event, DeployNoticed)]
+            for w, pending in notices:
+                assert isinstance(w.event, DeployNoticed)  # noqa: S101  filtered above
+                self._foreign.pop(w.event.service, None)
+                services = [w.event.service, *self._book().dependents(w.event.service)]
+                groups = await self._store.open_groups(r.partition.number, services)
+                r.work += [(_Work(g, w.event), pending) for g in groups]
+
+    async def _load_groups(self, rounds: list[_Round]) -> None:
+        groups: dict[str, int] = {}
+        ledgers: dict[str, int] = {}
+        for r in rounds:
+            for w, _ in r.work:
+                if applying.ledger_key(w.event) is not None:
+                    if w.key not in r.partition.ledgers:
+                        ledgers[w.key] = r.partition.number
+                elif w.key not in r.partition.groups:
+                    groups[w.key] = r.partition.number
+        by_number = {r.partition.number: r.partition for r in rounds}
+        for group, record in (await self._store.groups(groups)).items():
+            by_number[groups[group]].groups.setdefault(group, record)
+        for key, ledger in (await self._store.ledgers(ledgers)).items():
+            by_number[ledgers[key]].ledgers.setdefault(key, ledger)
+
+    async def _load_ledgers(self, rounds: list[_Round]) -> dict[str, Ledger]:
+        """Return by service the ledgers in which suspects may be looked for."""
+        book, now = self._book(), self._clock.monotonic()
+        wanted: set[str] = set()
+        for r in rounds:
+            for w, _ in r.work:
+                if isinstance(w.event, GroupAlerts | DeployNoticed):
+                    seen = applying.snapshot(r.partition, w.key, w.event, {})
+                    wanted.update(deciding.services_needed(w.event, seen, book))
+        missing: dict[str, int] = {}
+        names: dict[str, str] = {}
+        for service in wanted:
+            key = service_key(service)
+            number = partition_of(key, self._store.partitions)
+            mine = self.partitions.get(number)
+            if mine is not None and key in mine.ledgers:
+                self._foreign[service] = (now, mine.ledgers[key])
+            elif service not in self._foreign or now - self._foreign[service][0] > LEDGER_TTL_S:
+                missing[key], names[key] = number, service
+        found = await self._store.ledgers(missing)
+        for key, service in names.items():
+            self._foreign[service] = (now, found.get(key))
+        out = {s: ledger for s in wanted if (ledger := self._foreign[s][1]) is not None}
+        if len(self._foreign) > MOST_GROUPS:
+            self._foreign.clear()
+        return out
+
+    # --- decide and commit ------------------------------------------------------------------------
+
+    def _decide(self, r: _Round, ledgers: dict[str, Ledger]) -> None:
+        book, now = self._book(), self._clock.now()
+        whys: Counter[str] = Counter()
+        for w, pending in r.work:
+            try:
+                seen = applying.snapshot(r.partition, w.key, w.event, ledgers)
+                decision = deciding.decide(w.event, seen, book, now)
+                applying.apply(r.partition, w.key, decision, r.batch)
+            except Exception:
+                self._metrics.decide_failures.inc()
+                log.exception("decide_failed", group=w.key, entry=pending.id if pending else "", kind=type(w.event).__name__)
+                if pending is not None:
+                    r.failed.add(pending.id)
+                continue
+            for reason in decision.why:
+                whys[reason.why] += 1
+        for why, n in whys.items():
+            self._metrics.decisions.labels(why).inc(n)
+        for name in r.timers:
+            r.batch.timers.setdefault(name, None)
+        for pending in r.entries:
+            if pending.id not in r.failed:
+                self._ack(r, pending)
+                if pending.raw:
+                    self._bury(r, "undecodable", "this release cannot read it", pending.raw)
+
+    def _ack(self, r: _Round, pending: Pending) -> None:
+        (r.batch.acks_urgent if pending.urgent else r.batch.acks_normal).append(pending.id)
+
+    def _bury(self, r: _Round, kind: str, reason: str, payloads: Iterable[bytes]) -> None:
+        for payload in payloads:
+            r.batch.dead.append(DeadLetter(self._clock.now(), kind, reason, payload))
+            self._metrics.dead.labels(kind).inc()
+
+    async def _count_failures(self, rounds: list[_Round]) -> None:
+        """A poison event must not stop the rest: a few tries, then it is put aside."""
+        for r in rounds:
+            for pending in r.entries:
+                if pending.id not in r.failed:
+                    continue
+                tries = await self._store.try_count(r.partition.number, pending.id)
+                if tries >= MOST_TRIES:
+                    await self._store.try_count(r.partition.number, pending.id, clear=True)
+                    self._ack(r, pending)
+                    self._bury(r, "undecidable", f"failed {tries} times", map(codec.encode, pending.events))
+                else:
+                    r.partition.put_back(pending, self._clock.monotonic() + 0.2 * 2**tries)
+
+    async def _commit(self, rounds: list[_Round]) -> None:
+        full = [r for r in rounds if r.batch]
+        results = await self._store.commit([(r.partition.lease, r.batch) for r in full]) if full else []
+        for r, result in zip(full, results, strict=True):
+            if isinstance(result, StoreError):
+                self._lost(r, result)
+                continue
+            self._metrics.commits.labels("ok").inc()
+            self._metrics.decided.inc(r.count)
+            r.partition.lease = result
+        for r in rounds:
+            if self.partitions.get(r.partition.number) is r.partition:
+                self._committed(r)
+
+    def _committed(self, r: _Round) -> None:
+        partition = r.partition
+        partition.done(r.batch.acks_urgent)
+        partition.done(r.batch.acks_normal)
+        for name, at in r.batch.timers.items():
+            partition.set_timer(name, at)
+        for internal in r.internal:
+            _resolve(internal, done=True)
+        if self.outbox is not None:
+            self.outbox.announce(partition, r.batch.groups, r.batch.ledgers)
+
+    def _lost(self, r: _Round, error: StoreError) -> None:
+        """Forget the partition: its lease is taken anew (or is another's), and all is read again."""
+        self._metrics.commits.labels("fenced" if isinstance(error, Fenced) else "unsure").inc()
+        log.warning("commit_failed", partition=r.partition.number, error=str(error))
+        for internal in r.internal:
+            _resolve(internal, done=False)
+        self.drop(r.partition.number)
+
+    def _evict(self) -> None:
+        """Keep memory bounded; whatever is dropped is in the store."""
+        total = sum(len(p.groups) for p in self.partitions.values())
+        if total <= MOST_GROUPS:
+            return
+        for partition in self.partitions.values():
+            for key in list(partition.groups)[: len(partition.groups) // 2]:
+                del partition.groups[key]
+
+    async def load(self, job: JobKey) -> Partition | None:
+        """Return the job's partition with the job's group or ledger in memory, None where it is not ours."""
+        partition = self.partitions.get(job.partition)
+        if partition is None:
+            return None
+        if job.generation and job.group not in partition.groups:
+            record = (await self._store.groups({job.group: job.partition}))[job.group]
+            partition.groups.setdefault(job.group, record)
+        elif not job.generation and job.group not in partition.ledgers:
+            partition.ledgers |= {
+                k: v for k, v in (await self._store.ledgers({job.group: job.partition})).items() if k not in partition.ledgers
+            }
+        return partition if self.partitions.get(job.partition) is partition else None
+
+
+def _key(event: Event) -> str:
+    ledger = applying.ledger_key(event)
+    if ledger is not None:
+        return ledger
+    return "" if isinstance(event, DeployNoticed) else event.group  # type: ignore[union-attr]  all others have a group
+
+
+def _resolve(internal: Internal, *, done: bool) -> None:
+    if internal.done is not None and not internal.done.done():
+        internal.done.set_result(done)
+
+

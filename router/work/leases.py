@@ -1,0 +1,123 @@
+"""Who works which partition: takes free leases, renews its own, gives back what is more than its share.
+
+No clock is compared between hosts. A lease is given up for dead when its beat has stood
+still for ``lease_s`` by this process's own monotonic clock; the fencing token then keeps
+a slow owner from writing. An owner that could not renew for that long stops sending by
+itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from router.model.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from router.ports import Clock, LeaseSeen, Store
+    from router.work.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+
+class Leases:
+    """The lease loop of one process."""
+
+    def __init__(self, store: Store, engine: Engine, clock: Clock, owner: str, lease_s: float) -> None:
+        self._store, self._engine, self._clock = store, engine, clock
+        self.owner, self._lease_s = owner, lease_s
+        self._seen: dict[int, tuple[LeaseSeen, float]] = {}
+        self._beats: dict[str, tuple[str, float]] = {}
+        self._renewed: dict[int, float] = {}
+
+    def may_send(self, partition: int) -> bool:
+        """True while the last renewal is fresh enough that nobody can have taken over."""
+        return self._clock.monotonic() - self._renewed.get(partition, float("-inf")) < self._lease_s
+
+    async def run(self) -> None:
+        """Keep leases until cancelled; a failing store is waited for."""
+        while True:
+            started = self._clock.monotonic()
+            try:
+                busy = await self.turn()
+            except StoreUnavailable as exc:
+                log.warning("store_unavailable", doing="leases", error=str(exc))
+                busy = False
+            missing = self._store.partitions - len(self._engine.partitions)
+            pause = 0.2 if busy or (missing and len(self._beats) <= 1) else self._lease_s / 3
+            await self._clock.sleep(max(0.05, pause - (self._clock.monotonic() - started)))
+
+    async def turn(self) -> bool:
+        """Renew, take and give back once; True where another turn should follow soon."""
+        living = self._living(await self._store.beat(self.owner))
+        self._engine.alone = living <= 1
+        await self._renew()
+        share = -(-self._store.partitions // max(1, living))
+        await self._give_back(share)
+        return await self._take(share)
+
+    def _living(self, beats: dict[str, str]) -> int:
+        now = self._clock.monotonic()
+        for name, beat in beats.items():
+            if name not in self._beats or self._beats[name][0] != beat:
+                self._beats[name] = (beat, now)
+        self._beats = {n: b for n, b in self._beats.items() if n in beats}
+        return sum(1 for _, at in self._beats.values() if now - at < self._lease_s)
+
+    async def _renew(self) -> None:
+        for number, partition in list(self._engine.partitions.items()):
+            asked = self._clock.monotonic()
+            if await self._store.renew(partition.lease, self.owner):
+                self._renewed[number] = asked
+            elif self._engine.partitions.get(number) is partition:
+                log.warning("lease_taken", partition=number)
+                self._engine.drop(number)
+
+    async def _give_back(self, share: int) -> None:
+        """Give back one partition a turn while others have less: no stampede."""
+        mine = sorted(self._engine.partitions)
+        if len(mine) > share:
+            partition = self._engine.partitions[mine[-1]]
+            self._engine.drop(partition.number)
+            await self._store.release(partition.lease, self.owner)
+            log.info("partition_given_back", partition=partition.number)
+
+    async def _take(self, share: int) -> bool:
+        leases = await self._store.leases()
+        now = self._clock.monotonic()
+        took = False
+        for number in range(self._store.partitions):
+            if number in self._engine.partitions or len(self._engine.partitions) >= share:
+                continue
+            seen = leases.get(number)
+            if seen is not None and seen.owner != self.owner and not self._stale(number, seen, now):
+                continue
+            asked = self._clock.monotonic()
+            lease = await self._store.acquire(number, self.owner, seen)
+            if lease is None:
+                continue
+            self._renewed[number] = asked
+            await self._engine.adopt(lease)
+            took = True
+        return took
+
+    def _stale(self, number: int, seen: LeaseSeen, now: float) -> bool:
+        known = self._seen.get(number)
+        if known is None or known[0] != seen:
+            self._seen[number] = (seen, now)
+            return False
+        return now - known[1] >= self._lease_s
+
+    async def release_all(self) -> None:
+        """Give every lease back, so that others need not wait; part of a graceful stop."""
+        for number, partition in list(self._engine.partitions.items()):
+            self._engine.drop(number)
+            try:
+                await self._store.release(partition.lease, self.owner)
+            except StoreUnavailable as exc:
+                log.warning("lease_not_released", partition=number, error=str(exc))
+        try:
+            await self._store.beat(self.owner, gone=True)
+        except StoreUnavailable:
+            log.warning("instance_not_removed", instance=self.owner)

@@ -1,0 +1,172 @@
+"""One partition in memory: its lease, what waits for a decision, its hot state, its wake-ups.
+
+Nothing here does I/O. There is one writer per partition, so what is cached is what is
+stored; whatever a failed commit touched is dropped and read anew.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from router.model.events import TimerDue, TimerKind
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from router.model.deploys import Ledger
+    from router.model.events import Event, Stored
+    from router.ports import GroupRecord, InboxEntry, Lease
+
+#: Events held in memory per partition and lane; the rest waits in the store.
+MOST_READY = 2_000
+
+
+@dataclass(slots=True)
+class Pending:
+    """One inbox entry waiting for a decision. ``raw`` holds what could not be decoded."""
+
+    id: str
+    urgent: bool
+    events: Sequence[Stored]
+    raw: Sequence[bytes] = ()
+
+
+@dataclass(slots=True)
+class Internal:
+    """An event from within, and who waits for its commit."""
+
+    event: Event
+    done: asyncio.Future[bool] | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    ready: deque[Pending] = field(default_factory=deque)
+    count: int = 0
+    behind: bool = True  # at first, the store may hold more than memory does
+    declined: int = 0
+
+
+class Partition:
+    """The memory of one owned partition."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.number = lease.partition
+        self.internal: deque[Internal] = deque()
+        self.lanes = {True: _Lane(), False: _Lane()}
+        self.held: set[str] = set()  # entries in memory, queued or being decided
+        self.paused: dict[str, float] = {}  # entry -> not before (monotonic), after a failed decision
+        self.groups: dict[str, GroupRecord] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self._timers: dict[str, datetime] = {}
+        self._heap: list[tuple[datetime, str]] = []
+
+    # --- the inbox --------------------------------------------------------------------------------
+
+    def offer(self, entry: str, events: Sequence[Stored], *, urgent: bool) -> None:
+        """Take an entry just appended; declined while older ones are still to be read from the store."""
+        lane = self.lanes[urgent]
+        if lane.behind or lane.count >= MOST_READY:
+            lane.behind = True
+            lane.declined += 1
+            return
+        self._push(lane, Pending(entry, urgent, events))
+
+    def wants_read(self, *, urgent: bool) -> bool:
+        """True where memory is nearly empty and the store holds more."""
+        lane = self.lanes[urgent]
+        return lane.behind and lane.count < MOST_READY // 4
+
+    def fill(self, entries: Sequence[InboxEntry], *, urgent: bool, asked: int, declined_before: int) -> None:
+        """Take entries read from the store, oldest first, less those already held."""
+        lane = self.lanes[urgent]
+        for entry in entries:
+            if entry.id not in self.held:
+                events = [e for e in entry.events if not isinstance(e, bytes)]
+                raw = [e for e in entry.events if isinstance(e, bytes)]
+                self._push(lane, Pending(entry.id, urgent, events, raw))
+        if len(entries) < asked and lane.declined == declined_before:
+            lane.behind = False
+
+    def _push(self, lane: _Lane, pending: Pending) -> None:
+        self.held.add(pending.id)
+        lane.ready.append(pending)
+        lane.count += len(pending.events)
+
+    def pop(self, *, urgent: bool, now: float) -> Pending | None:
+        """Return the oldest entry of a lane that may be decided now."""
+        lane = self.lanes[urgent]
+        for _ in range(len(lane.ready)):
+            pending = lane.ready.popleft()
+            if self.paused and self.paused.get(pending.id, 0.0) > now:
+                lane.ready.append(pending)
+                continue
+            lane.count -= len(pending.events)
+            return pending
+        return None
+
+    def put_back(self, pending: Pending, not_before: float) -> None:
+        """Keep an entry whose decision failed, for later."""
+        lane = self.lanes[pending.urgent]
+        self.paused[pending.id] = not_before
+        lane.ready.append(pending)
+        lane.count += len(pending.events)
+
+    def done(self, entries: Sequence[str]) -> None:
+        """Forget entries that were committed."""
+        self.held.difference_update(entries)
+        for entry in entries:
+            self.paused.pop(entry, None)
+
+    @property
+    def idle(self) -> bool:
+        """True where nothing waits in memory or, as far as is known, in the store."""
+        return not self.internal and all(not lane.ready and not lane.behind for lane in self.lanes.values())
+
+    # --- wake-ups ---------------------------------------------------------------------------------
+
+    def set_timer(self, name: str, at: datetime | None) -> None:
+        """Mirror a committed wake-up."""
+        if at is None:
+            self._timers.pop(name, None)
+        else:
+            self._timers[name] = at
+            heapq.heappush(self._heap, (at, name))
+
+    def due_timer(self, now: datetime) -> str | None:
+        """Return the name of a wake-up whose time has come; it stays until its commit drops it."""
+        while self._heap and self._heap[0][0] <= now:
+            at, name = heapq.heappop(self._heap)
+            if self._timers.get(name) == at:
+                return name
+        return None
+
+    def rearm(self, name: str) -> None:
+        """Put back a wake-up whose commit failed."""
+        if (at := self._timers.get(name)) is not None:
+            heapq.heappush(self._heap, (at, name))
+
+    def next_timer(self) -> datetime | None:
+        """Return when the next wake-up is due."""
+        return self._heap[0][0] if self._heap else None
+
+
+def timer_name(kind: TimerKind, group: str, generation: int) -> str:
+    """Return the stored name of a wake-up."""
+    return f"{kind}|{group}|{generation}"
+
+
+def timer_event(name: str) -> TimerDue | None:
+    """Return the event of a stored wake-up, or None where this release does not know its kind."""
+    kind, _, rest = name.partition("|")
+    group, _, generation = rest.partition("|")
+    try:
+        return TimerDue(group=group, generation=int(generation), kind=TimerKind(kind))
+    except ValueError:
+        return None
