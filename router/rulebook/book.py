@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from router.model.destinations import Lane
 from router.model.events import DeployReport, OriginKind, Severity
+from router.rulebook import places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic import BaseModel
 
+    from router.model.destinations import Lane
     from router.rulebook.matchers import Matcher
 
 
@@ -96,6 +97,18 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
+class _Index:
+    """What the questions look up, computed once per rulebook."""
+
+    routes: Mapping[str, Route]
+    services: Mapping[str, str]  # lower case -> the catalogue's name
+    gitlab: places.Claims
+    argocd: places.Claims
+    targets: Mapping[str, Target]
+    dependents: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Rulebook:
     """All rules in force, under one version (a digest of the files' content)."""
 
@@ -107,40 +120,130 @@ class Rulebook:
     severities: Mapping[str, Severity]  # every label value, lower case -> Severity
     labels: LabelNames = field(default_factory=LabelNames)
     attribution: Attribution = field(default_factory=Attribution)
+    _index: _Index = field(init=False, repr=False, compare=False)
 
-    # The questions; implemented in router/rulebook/questions.py style below by the loader's author.
+    def __post_init__(self) -> None:
+        services = self.services.values()
+        index = _Index(
+            routes={route.id: route for route in _walk(self.root)},
+            services={service.name.lower(): service.name for service in services},
+            gitlab=places.Claims((text, each.name) for each in services for text in each.gitlab_projects),
+            argocd=places.Claims((text, each.name) for each in services for text in each.argocd_applications),
+            targets={target.id: target for receiver in self.receivers.values() for target in receiver.targets},
+            dependents=_dependents(services),
+        )
+        object.__setattr__(self, "_index", index)  # the class is frozen; this is still its construction
+
     def route(self, labels: Mapping[str, str]) -> list[Route]:
         """Return the routes that take these labels, in order; never empty (the root takes the rest)."""
-        raise NotImplementedError
+        found: list[Route] = []
+        if not _take(self.root, labels, found):
+            found.append(self.root)
+        return found
 
     def route_by_id(self, route_id: str) -> Route | None:
         """Return the route of that id, or None since the rules changed."""
-        raise NotImplementedError
+        return self._index.routes.get(route_id)
 
     def group_labels(self, route: Route, labels: Mapping[str, str]) -> dict[str, str]:
-        """Return the labels that name the group; a label the alert lacks is left out."""
-        raise NotImplementedError
+        """Return the labels that name the group; a label the alert lacks, or has empty, is left out."""
+        if route.group_by is None:
+            return {name: value for name, value in labels.items() if value}
+        return {name: value for name in route.group_by if (value := labels.get(name))}
 
     def severity(self, labels: Mapping[str, str]) -> Severity:
-        """Return the severity; ``error`` (Alertmanager's PagerDuty default) where the label is missing or unknown."""
-        raise NotImplementedError
+        """Return the severity; missing or unknown is ``error``, Alertmanager's default for PagerDuty."""
+        value = _first(labels, self.labels.severity)
+        return self.severities.get(value.strip().lower(), Severity.ERROR)
 
     def service(self, labels: Mapping[str, str]) -> str:
         """Return the service's name, or "" ."""
-        raise NotImplementedError
+        return self._known(_first(labels, self.labels.service))
 
     def environment(self, labels: Mapping[str, str]) -> str:
         """Return the canonical environment, or ""."""
-        raise NotImplementedError
+        return self._canonical(_first(labels, self.labels.environment))
+
+    def team(self, labels: Mapping[str, str], service: str) -> str:
+        """Return the team an alert names, else the catalogue's for its service, else ""."""
+        known = self.services.get(service)
+        return _first(labels, self.labels.team) or (known.team if known else "")
+
+    def dependents(self, service: str) -> tuple[str, ...]:
+        """Return the services that name this one as a dependency."""
+        return self._index.dependents.get(service, ())
+
+    def target(self, target_id: str) -> Target | None:
+        """Return the target of that id, or None since the rules changed."""
+        return self._index.targets.get(target_id)
 
     def locate(self, report: DeployReport) -> tuple[str, str]:
         """Return (service, environment) of a report.
 
         The catalogue first; without an entry a GitLab project is named by its last
         path segment and an Argo CD application by its name, less a trailing
-        ``-<environment>``, so that an empty catalogue is still useful.
+        ``-<environment>``, so that an empty catalogue is still useful. What the
+        teller says of the environment wins over what a name says.
         """
-        raise NotImplementedError
+        told = self._canonical(report.environment)
+        if report.origin_kind is OriginKind.SERVICE:
+            return self._known(report.origin), told
+        name = report.origin.rpartition("/")[2]
+        if report.origin_kind is OriginKind.GITLAB_PROJECT:
+            claim = self._index.gitlab.find(report.origin, self.environments)
+            guessed, said = name, ""
+        else:
+            argocd = self._index.argocd
+            claim = argocd.find(report.origin, self.environments) or argocd.find(name, self.environments)
+            guessed, said = places.split(name, self.environments, told)
+        if claim is not None:
+            service, said = claim
+            return service, told or self._canonical(said)
+        return self._known(guessed), told or said
+
+    def _known(self, name: str) -> str:
+        """Return the catalogue's spelling of a service's name, or the name itself."""
+        name = name.strip()
+        return name if name in self.services else self._index.services.get(name.lower(), name)
+
+    def _canonical(self, name: str) -> str:
+        """Return the canonical name of an environment; what is no alias (``review/login``) stays as it is."""
+        name = name.strip()
+        return self.environments.get(name.lower(), name)
 
 
-_ = OriginKind
+def _dependents(services: Iterable[Service]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for service in services:
+        for needed in service.dependencies:
+            found[needed] = (*found.get(needed, ()), service.name)
+    return found
+
+
+def _take(route: Route, labels: Mapping[str, str], found: list[Route]) -> bool:
+    """Add what takes the labels at or below the route; False if the route itself does not match."""
+    for matcher in route.matchers:
+        if not matcher.test(labels.get(matcher.name, "")):
+            return False
+    before = len(found)
+    for child in route.routes:
+        if _take(child, labels, found) and not child.continue_:
+            break
+    if len(found) == before:
+        found.append(route)
+    return True
+
+
+def _walk(route: Route) -> Iterator[Route]:
+    yield route
+    for child in route.routes:
+        yield from _walk(child)
+
+
+def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """Return the value of the first of these labels that is there and not empty, or ""."""
+    for name in names:
+        value = labels.get(name)
+        if value:
+            return value
+    return ""

@@ -1,0 +1,158 @@
+"""What may stand in rules/*.yaml: one pydantic model per section, strict, unknown keys refused.
+
+Names are Alertmanager's wherever it has one. The models hold what was written;
+meaning that needs more than one key (inheritance, references, matchers) is made by
+:mod:`router.rulebook.routes` and :mod:`router.rulebook.catalogue`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from router.model.events import Severity
+from router.rulebook.places import PLACEHOLDER
+
+MAX_NAME: Final = 100
+MAX_URL: Final = 2048
+
+
+def _name(text: str) -> str:
+    """Refuse what would make a target's or route's id ambiguous or unreadable."""
+    if not text.strip() or text != text.strip() or len(text) > MAX_NAME or not text.isprintable():
+        raise ValueError(f"a name has 1 to {MAX_NAME} printable characters, without spaces around it")
+    if "/" in text or "|" in text:
+        raise ValueError("a name holds no / and no |")
+    return text
+
+
+def _route_name(text: str) -> str:
+    if text.isdigit():
+        raise ValueError("a route's name is not a number; numbers stand for routes without a name")
+    return _name(text)
+
+
+def _label(text: str) -> str:
+    if not text or len(text) > MAX_NAME:
+        raise ValueError(f"a label's name has 1 to {MAX_NAME} characters")
+    return text
+
+
+def _url(text: str) -> str:
+    """Accept only what may safely become a link in a message."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise ValueError("not an http or https URL")
+    if "@" in parts.netloc:
+        raise ValueError("a URL here may not hold a user or password")
+    if len(text) > MAX_URL or not text.isprintable() or " " in text:
+        raise ValueError(f"a URL has at most {MAX_URL} printable characters and no spaces")
+    return text
+
+
+def _pattern(text: str) -> str:
+    if not text or len(text) > 300 or not text.isprintable() or text != text.strip():
+        raise ValueError("not a name")
+    if text.count(PLACEHOLDER) > 1 or any(sign in text.replace(PLACEHOLDER, "") for sign in "{}*"):
+        raise ValueError(f"the only pattern is {PLACEHOLDER}, at most once")
+    if text.rpartition("/")[2] == PLACEHOLDER:
+        raise ValueError(f"{PLACEHOLDER} alone would claim everything")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+RouteName = Annotated[str, AfterValidator(_route_name)]
+LabelName = Annotated[str, AfterValidator(_label)]
+Url = Annotated[str, AfterValidator(_url)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Text = Annotated[str, Field(max_length=1000)]
+
+
+class Section(BaseModel):
+    """Base of all sections: nothing is converted, nothing unknown is passed over."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, data: Any) -> Any:
+        """Read ``routes:`` with nothing after it as if it were not there, as Alertmanager does."""
+        if not isinstance(data, dict):
+            return data
+        known = keys_of(cls)
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+class RouteModel(Section):
+    """A node of the tree under ``route:``."""
+
+    name: RouteName = ""
+    receiver: str = ""
+    group_by: list[LabelName] | None = None
+    group_wait: str | None = None
+    matchers: list[str] = []
+    continue_: bool = Field(default=False, alias="continue")
+    routes: list[RouteModel] = []
+
+
+class ServiceModel(Section):
+    """An item of ``services:``."""
+
+    name: Name
+    team: Text = ""
+    tier: int = Field(default=3, ge=0, le=9)
+    description: Text = ""
+    dependencies: list[str] = []
+    receiver: str = ""
+    argocd_applications: list[Pattern] = []
+    gitlab_projects: list[Pattern] = []
+    dashboards: dict[Name, Url] = {}
+    runbook: Url = ""
+
+
+class ReceiverModel(Section):
+    """An item of ``receivers:``; its other keys are ``<kind>_configs`` and belong to the drivers."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    name: Name
+
+
+class LabelsModel(Section):
+    """``labels:``: which labels carry what; the first that an alert has wins."""
+
+    severity: list[LabelName] | None = Field(default=None, min_length=1)
+    service: list[LabelName] | None = Field(default=None, min_length=1)
+    environment: list[LabelName] | None = Field(default=None, min_length=1)
+    version: list[LabelName] | None = Field(default=None, min_length=1)
+    team: list[LabelName] | None = Field(default=None, min_length=1)
+
+
+class AttributionModel(Section):
+    """``attribution:``: when a deploy may be suspected."""
+
+    window: str | None = None
+    skew: str | None = None
+
+
+def _severity(text: str) -> str:
+    if text not in {s.value for s in Severity}:
+        raise ValueError(f"not a severity; there are: {', '.join(Severity)}")
+    return text
+
+
+#: ``environments:`` has the canonical name and its aliases.
+Environments = dict[Name, list[Name] | None]
+#: ``severities:`` has a label's value and what it means.
+Severities = dict[Text, Annotated[str, AfterValidator(_severity)]]
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """Return the keys that a model's YAML may have, as they are written."""
+    return [info.alias or name for name, info in model.model_fields.items()]
