@@ -1,0 +1,241 @@
+"""What every source promises, run over each kind that the loader finds.
+
+A new source needs bodies with headers in ``tests/payloads/<kind>/``, whose
+secret is ``fake-<kind>-token``, a unit test file and a row in the table of sources.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from router.kit import loader
+from router.model import errors
+from router.model.events import AlertBatch, DeployReport, Heartbeat, Told
+
+TESTS = Path(__file__).parents[1]
+NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+KINDS = loader.kinds("router.sources")
+BODIES = [
+    (kind, path.stem)
+    for kind in KINDS
+    for path in sorted((TESTS / "payloads" / kind).glob("*.json"))
+    if not path.name.endswith(".headers.json")
+]
+encode_told = msgspec.json.Encoder().encode
+decode_told = msgspec.json.Decoder(list[Told]).decode
+
+
+def source(kind):
+    """Return a new source of that kind."""
+    return loader.load("router.sources", kind)()
+
+
+def payload(kind, name):
+    """Return recorded headers, names in lower case, and body."""
+    folder = TESTS / "payloads" / kind
+    headers = json.loads((folder / f"{name}.headers.json").read_text())
+    return {k.lower(): v for k, v in headers.items()}, (folder / f"{name}.json").read_bytes()
+
+
+def secret(kind):
+    """Return the secret that the recorded headers carry."""
+    return f"fake-{kind}-token".encode()
+
+
+def refuses(kind, headers, body, secrets):
+    """Check that the delivery is refused as not authentic, and that the text gives no secret away."""
+    with pytest.raises(errors.Rejected) as caught:
+        source(kind).verify(headers, body, secrets, NOW)
+    assert (caught.value.status, caught.value.code) == (401, "bad_secret")
+    assert all(s not in caught.value.detail.encode() for s in secrets if s.removeprefix(b"whsec_"))
+
+
+def parse_or_refuse(kind, body):
+    """Return what was told, or the refusal; anything else escapes and fails the test."""
+    try:
+        told = source(kind).parse({}, body)
+    except errors.Rejected as refused:
+        told = refused
+    if isinstance(told, errors.Rejected):
+        assert told.status in {400, 413}
+        assert 0 < len(told.detail) < errors.MAX_DETAIL, "no reason, or one that was cut"
+        return told
+    assert all(isinstance(t, AlertBatch | DeployReport | Heartbeat) for t in told)
+    assert told, "an authentic delivery always tells something"
+    assert encode_told(decode_told(encode_told(told))) == encode_told(told), "not storable as UTF-8 JSON"
+    return told
+
+
+def test_the_three_kinds_are_found():
+    """The loader finds a source by its file's name."""
+    assert {"alertmanager", "argocd", "gitlab"} <= set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_is_complete(kind):
+    """A source names itself as its file does and has payloads, a unit test file and a row in the docs."""
+    assert source(kind).kind == kind
+    assert any(k == kind for k, _ in BODIES)
+    assert (TESTS / "unit" / "sources" / f"test_{kind}.py").exists()
+    assert f"| `{kind}` |" in (TESTS.parent / "docs" / "reference" / "sources.md").read_text()
+
+
+@pytest.mark.parametrize(("kind", "name"), BODIES)
+def test_the_right_secret_is_taken_wherever_it_stands(kind, name):
+    """A recorded delivery is authentic with its secret, and the secret's index is told for rotation."""
+    headers, body = payload(kind, name)
+    assert source(kind).verify(headers, body, [secret(kind)], NOW) == 0
+    assert source(kind).verify(headers, body, [b"next", "schlüssel".encode(), secret(kind)], NOW) == 2
+
+
+@pytest.mark.parametrize(("kind", "name"), BODIES)
+def test_a_recorded_body_tells_the_same_each_time(kind, name):
+    """The same body gives the same events and ids, and they survive the store's JSON."""
+    _, body = payload(kind, name)
+    told = parse_or_refuse(kind, body)
+    assert not isinstance(told, errors.Rejected)
+    assert list(told) == list(source(kind).parse({"x-anything": "else"}, body))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_wrong_or_foreign_secret_is_refused(kind):
+    """Without a secret, with a wrong one, with another source's or with an empty one nobody gets in."""
+    headers, body = payload(kind, next(n for k, n in BODIES if k == kind))
+    refuses(kind, {}, body, [secret(kind)])
+    refuses(kind, headers, body, [b"something else"])
+    refuses(kind, headers, body, [secret(kind)[:-1], secret(kind) + b"x", b""])
+    refuses(kind, dict.fromkeys(headers, ""), body, [b"", secret(kind)])
+    for other in KINDS:
+        if other != kind:
+            foreign, _ = payload(other, next(n for k, n in BODIES if k == other))
+            refuses(kind, foreign, body, [secret(kind)])
+
+
+_HEADERS = (
+    "authorization",
+    "x-gitlab-token",
+    "x-argocd-token",
+    "webhook-signature",
+    "webhook-timestamp",
+    "webhook-id",
+)
+_VALUES = st.text(max_size=60) | st.sampled_from(
+    [
+        "Bearer",
+        "Basic",
+        "Basic ====",
+        "Bearer \udcff",
+        "\ud800",
+        "v1,",
+        "v1,ü",
+        "1763634600",
+        "9" * 400,
+        "٣",
+        "-1",
+        "1e9",
+    ]
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(headers=st.dictionaries(st.sampled_from(_HEADERS), _VALUES), body=st.binary(max_size=50))
+def test_junk_headers_are_refused_and_nothing_else(kind, headers, body):
+    """Whatever stands in the headers, the answer is 401, never an error of ours."""
+    refuses(kind, headers, body, [secret(kind), b"whsec_c2VjcmV0", b"whsec_\xff", b"whsec_"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(body=st.binary(max_size=200))
+@example(b"")
+@example(b"null")
+@example(b"{}")
+@example(b"[" * 100_000)
+@example(b'{"alerts":' + b"[" * 100_000)
+@example(b'{"object_kind":NaN}')
+@example(b'{"version":1,"version":4}')
+@example(b'{"a":' + b"9" * 10_000 + b"}")
+@example(b'{"truncatedAlerts":' + b"9" * 300 + b',"version":"4","alerts":[]}')
+@example(b'{"object_kind":"push","x":1e999}')
+@example(b'{"object_kind":"\xff\xfe"}')
+@example(b"\xef\xbb\xbf{}")
+def test_junk_bytes_are_refused_and_nothing_else(kind, body):
+    """Whatever bytes come, they are parsed or refused with a bounded reason."""
+    parse_or_refuse(kind, body)
+
+
+_WORDS = st.sampled_from(
+    [
+        "4",
+        "firing",
+        "resolved",
+        "deployment",
+        "pipeline",
+        "merge_request",
+        "success",
+        "running",
+        "merge",
+        "Succeeded",
+        "switched",
+        "Healthy",
+        "2026-11-20T10:00:00Z",
+        "0001-01-01T00:00:00+05:00",
+        "9999-12-31T23:59:59-05:00",
+        "2021-04-28 21:50:00 +0200",
+        "3f6c0e2b9d1a4c58e7f0123456789abcdef01234",
+        "group/project",
+        "�",
+        "\x00\x1b[2J",
+    ]
+)
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | _WORDS
+_VALUE = st.recursive(
+    _SCALARS,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=8), v, max_size=3),
+    max_leaves=6,
+)
+
+
+def mutate(doc, where, value):
+    """Put the value somewhere into the document; ``where`` chooses the way down."""
+    for step in where:
+        items = list(doc) if isinstance(doc, dict) else list(range(len(doc)))
+        if not items:
+            break
+        key = items[step % len(items)]
+        if step % 3 == 0 or not isinstance(doc[key], dict | list):
+            doc[key] = value
+            return
+        doc = doc[key]
+
+
+@pytest.mark.parametrize(("kind", "name"), BODIES)
+@given(
+    changes=st.lists(
+        st.tuples(st.lists(st.integers(0, 40), min_size=3, max_size=6), _VALUE), min_size=1, max_size=4
+    )
+)
+def test_a_body_with_odd_values_is_told_or_refused(kind, name, changes):
+    """A real body with any value in any place never raises anything but a refusal, and stays storable."""
+    doc = json.loads(payload(kind, name)[1])
+    for where, value in changes:
+        mutate(doc, where, value)
+    told = parse_or_refuse(kind, json.dumps(doc).encode())
+    if kind == "gitlab" and "NaN" not in json.dumps(doc) and "Infinity" not in json.dumps(doc):
+        assert not isinstance(told, errors.Rejected), "GitLab switches a hook off that answers 4xx"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lone_surrogates_and_control_characters_do_not_get_in(kind):
+    """Text that UTF-8 cannot hold is replaced, and control characters are taken out."""
+    for name in (n for k, n in BODIES if k == kind):
+        _, body = payload(kind, name)
+        dirty = body.replace(b"checkout", b"check\\ud83dout\\u0000\\u001b[31m\x7f\xc2\x9b")
+        stored = encode_told(source(kind).parse({}, dirty)).decode()
+        assert not any(code in stored for code in ("\\u0000", "\\u001b", "\x7f", "\x9b", "\\ud83d"))

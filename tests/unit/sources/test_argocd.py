@@ -1,0 +1,240 @@
+"""How the body of our Argo CD template is read, and that the shipped ConfigMap fits it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from router.model.errors import Rejected
+from router.model.events import DeployPhase, Heartbeat, OriginKind
+from router.sources import argocd
+
+PAYLOADS = Path(__file__).parents[2] / "payloads" / "argocd"
+SHIPPED = Path(__file__).parents[3] / "deploy" / "argocd" / "notifications.yaml"
+NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
+UID = "5b1f6c1e-2a77-4b0e-9d55-0c8f6a2f7a11"
+REVISION = "9c1e5f4ad0b1c2d3e4f5061728394a5b6c7d8e9f"
+IMAGE = "registry.example.com/shop/checkout:v2.14.0"
+
+
+def load(name):
+    """Return a recorded body, decoded."""
+    return json.loads((PAYLOADS / f"{name}.json").read_bytes())
+
+
+def parse(doc):
+    """Return what the document tells."""
+    return argocd.build().parse({}, json.dumps(doc).encode())
+
+
+def at(hour, minute, second=0):
+    """Return a time of the day that all payloads play on."""
+    return datetime(2026, 11, 20, hour, minute, second, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "phase", "moment"),
+    [
+        ("sync-running", DeployPhase.STARTED, at(10, 0, 30)),
+        ("sync-succeeded", DeployPhase.GREEN_DEPLOYED, at(10, 0, 40)),
+        ("deployed", DeployPhase.LIVE, at(10, 2, 5)),
+        ("sync-failed", DeployPhase.FAILED, at(10, 0, 40)),
+    ],
+)
+def test_a_sync_tells_what_was_reached(name, phase, moment):
+    """Phase and health of the application give the deploy's phase and its time."""
+    (report,) = parse(load(name))
+    assert (report.phase, report.at) == (phase, moment)
+    assert report.event_id == f"argocd:{UID}:{phase}:2026-11-20T10:00:30+00:00"
+
+
+def test_a_report_is_joined_by_images_only():
+    """The revision is one of the configuration's repository: shown, but never taken for the application's."""
+    (report,) = parse(load("deployed"))
+    assert (report.revision, report.config_revision) == ("", REVISION)
+    assert report.images == (IMAGE,)
+    assert (report.origin_kind, report.origin) == (
+        OriginKind.ARGOCD_APPLICATION,
+        "argocd/checkout-production",
+    )
+    assert (report.environment, report.author, report.ref) == ("production", "dana", "main")
+    assert report.url == "https://argocd.example.com/applications/argocd/checkout-production"
+
+
+def test_a_failure_tells_its_message():
+    """Quotes, tags and line breaks of an error arrive as they were; an automated sync has no author."""
+    (report,) = parse(load("sync-failed"))
+    assert 'webhook "policy.example.com" denied the request:\n\timage tag <latest> & co' in report.detail
+    assert report.author == ""
+
+
+def test_several_sources_show_all_revisions():
+    """An application of several sources has no single revision."""
+    assert parse(load("several-sources"))[0].config_revision == f"{REVISION},1.4.2"
+
+
+def test_an_application_healthy_all_along_is_live_since_its_sync():
+    """Where nothing was restarted, health is older than the sync."""
+    doc = {**load("deployed"), "healthSince": "2026-11-19T00:00:00Z"}
+    assert parse(doc)[0].at == at(10, 0, 40)
+    del doc["healthSince"], doc["finishedAt"]
+    assert parse(doc)[0].at == at(10, 0, 30)
+
+
+def test_the_same_operation_told_by_two_triggers_is_one_event():
+    """Whichever trigger sent it, the id is of what was reached."""
+    doc = load("deployed")
+    assert parse(doc) == parse({**doc, "trigger": "router-sync-succeeded"})
+
+
+def test_a_new_sync_of_the_same_revision_is_a_new_event():
+    """Going back to an earlier revision is told again."""
+    doc = load("deployed")
+    assert parse({**doc, "startedAt": "2026-11-20T12:00:00Z"})[0].event_id != parse(doc)[0].event_id
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("health-degraded", "degraded"),
+        ("dry-run", "dry_run"),
+        ("partial", "partial"),
+        ("never-synced", "no_operation"),
+    ],
+)
+def test_what_deploys_nothing_is_a_heartbeat(name, kind):
+    """Dry runs, partial syncs and health alone say nothing of a version."""
+    assert parse(load(name)) == [Heartbeat(source="argocd", kind=f"argocd:{kind}")]
+
+
+@pytest.mark.parametrize(("phase", "kind"), [("Terminating", "terminating"), ("SomethingNew", "other")])
+def test_an_unknown_phase_is_a_heartbeat(phase, kind):
+    """A word of a later release is taken and counted under a bounded name."""
+    assert parse({**load("deployed"), "phase": phase}) == [Heartbeat(source="argocd", kind=f"argocd:{kind}")]
+
+
+def test_a_traffic_switch_is_told():
+    """A hook's short body says when traffic was switched, and by its images for which version."""
+    (report,) = parse(load("traffic-switched"))
+    assert (report.phase, report.at, report.images) == (DeployPhase.SWITCHED, at(10, 5), (IMAGE,))
+    assert report.event_id == "argocd:argocd/checkout-production:switched:2026-11-20T10:05:00+00:00"
+
+
+def test_a_sync_may_tell_the_switch_along():
+    """A template with trafficSwitchedAt tells both; with the phase alone the sync's end is the switch."""
+    doc = {**load("deployed"), "trafficSwitchedAt": "2026-11-20T10:01:00Z"}
+    assert [(r.phase, r.at) for r in parse(doc)] == [
+        (DeployPhase.SWITCHED, at(10, 1)),
+        (DeployPhase.LIVE, at(10, 2, 5)),
+    ]
+    assert parse({**load("deployed"), "phase": "switched"})[0].at == at(10, 0, 40)
+    assert parse({**load("sync-running"), "phase": "switched"})[0].at == at(10, 0, 30)
+
+
+def test_lists_and_labels_of_odd_kinds_are_left_out():
+    """What is no list of texts is no image, and what is no label is no environment."""
+    doc = {
+        **load("deployed"),
+        "images": [1, None, " ", IMAGE, *[IMAGE] * 100],
+        "revisions": "x",
+        "revision": None,
+    }
+    doc["app"]["labels"] = ["env"]
+    (report,) = parse(doc)
+    assert (len(report.images), report.environment, report.config_revision) == (47, "", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        pytest.param(b"checkout-production was synced", "bad_json", "webhook part", id="plain-text"),
+        pytest.param(b'{"version": 1, "message": "a "b""}', "bad_json", "toRawJson", id="not-escaped"),
+        pytest.param(b"", "bad_json", "notifications.yaml", id="empty"),
+        pytest.param(b'{"metadata": {"name": "x"}}', "bad_body", "Application itself", id="application"),
+        pytest.param(b"{}", "unsupported_version", "'version'", id="other-body"),
+        pytest.param(b'{"version": 2}', "unsupported_version", "'version'", id="later-version"),
+        pytest.param(b'{"version": 1, "app": {"name": "x"}}', "bad_body", "app.namespace", id="no-namespace"),
+        pytest.param(
+            b'{"version": 1, "app": {"name": "x", "namespace": "y"}, "phase": "Running"}',
+            "bad_body", "startedAt", id="no-start",
+        ),
+        pytest.param(
+            b'{"version": 1, "app": {"name": "x", "namespace": "y"}, "phase": "switched"}',
+            "bad_body", "trafficSwitchedAt", id="no-switch-time",
+        ),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_not_our_templates_is_refused_with_advice(body, code, says):
+    """The operator who reads Argo CD's log learns what to mend in the template."""
+    with pytest.raises(Rejected) as caught:
+        argocd.build().parse({}, body)
+    assert (caught.value.status, caught.value.code) == (400, code)
+    assert says in caught.value.detail
+
+
+def test_any_of_three_ways_carries_the_secret():
+    """A header of its own, a bearer token or basic auth's password, whichever the service can set."""
+    for headers in (
+        {"x-argocd-token": "s3cret"},
+        {"authorization": "Bearer s3cret"},
+        {"authorization": "Basic YXJnb2NkOnMzY3JldA=="},
+    ):
+        assert argocd.build().verify(headers, b"", [b"old", b"s3cret"], NOW) == 1
+
+
+# -- what we ship
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """Return the parts of the ConfigMap that we ship, decoded."""
+    return {name: yaml.safe_load(text) for name, text in yaml.safe_load(SHIPPED.read_text())["data"].items()}
+
+
+def test_the_shipped_parts_fit_together(shipped):
+    """Every subscribed trigger exists and sends a template that exists and posts to our service."""
+    (subscription,) = shipped["subscriptions"]
+    triggers = {
+        name.removeprefix("trigger."): parts for name, parts in shipped.items() if name.startswith("trigger.")
+    }
+    assert set(subscription["triggers"]) == set(triggers)
+    assert subscription["recipients"] == ["router"]
+    assert shipped["service.webhook.router"]["url"].endswith("/webhooks/argocd")
+    for (condition,) in triggers.values():
+        for template in condition["send"]:
+            assert shipped[f"template.{template}"]["webhook"]["router"]["method"] == "POST", (
+                "the default is GET"
+            )
+
+
+def test_deploys_are_told_once_per_operation_not_per_revision(shipped):
+    """A trigger's oncePer on a revision would hide rollbacks."""
+    for name, parts in shipped.items():
+        if name.startswith("trigger.") and "health" not in name:
+            assert re.fullmatch(
+                r"app\.status\?\.operationState\?\.(startedAt|finishedAt)", parts[0]["oncePer"]
+            )
+
+
+def test_every_value_of_a_template_is_escaped(shipped):
+    """A value that does not go through toRawJson makes invalid JSON as soon as it holds a quote."""
+    for name, parts in shipped.items():
+        if name.startswith("template."):
+            body = parts["webhook"]["router"]["body"]
+            values = re.findall(r":\s*(\{\{.*?\}\})", body)
+            assert len(values) >= 6
+            assert all(value.endswith("| toRawJson }}") for value in values)
+
+
+def test_the_template_writes_what_the_recorded_bodies_hold(shipped):
+    """The recorded bodies were rendered from the template: their fields are still the template's."""
+    for template, name in (("router-deploy", "deployed"), ("router-health-degraded", "health-degraded")):
+        body = shipped[f"template.{template}"]["webhook"]["router"]["body"]
+        fields = re.findall(r'^ {2,4}"(\w+)":', body, re.MULTILINE)
+        doc = load(name)
+        assert sorted(fields) == sorted([*doc, *doc["app"]])
