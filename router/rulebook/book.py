@@ -129,7 +129,9 @@ class Rulebook:
             services={service.name.lower(): service.name for service in services},
             gitlab=places.Claims((text, each.name) for each in services for text in each.gitlab_projects),
             argocd=places.Claims((text, each.name) for each in services for text in each.argocd_applications),
-            targets={target.id: target for receiver in self.receivers.values() for target in receiver.targets},
+            targets={
+                target.id: target for receiver in self.receivers.values() for target in receiver.targets
+            },
             dependents=_dependents(services),
         )
         object.__setattr__(self, "_index", index)  # the class is frozen; this is still its construction

@@ -134,7 +134,11 @@ def _read_folder(folder: Folder, problems: Problems) -> list[tuple[str, bytes]]:
         name = f"{folder.name}/{path.name}".encode("utf-8", "replace").decode()
         if path.suffix == ".yml":
             problems.found.append(Problem(name, "", "only *.yaml is read", "rename it to end with .yaml"))
-        if path.suffix != ".yaml" or not path.is_file():
+        if path.suffix != ".yaml" or path.is_dir():
+            continue
+        if not path.is_file():  # a link to nowhere would silently take its rules away; a pipe would block
+            problems.found.append(Problem(name, "", "this is not a file", "remove it, or mend the link"))
+            problems.incomplete = True
             continue
         try:
             with path.open("rb") as opened:  # one byte more than allowed shows that it is too large

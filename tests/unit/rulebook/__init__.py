@@ -1,0 +1,1 @@
+"""Tests of the rulebook room: Alertmanager's meaning, and clear answers to mistakes."""

@@ -1,0 +1,159 @@
+"""The catalogue's questions: severity, service, environment, and where a deploy report belongs."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from router.model.events import DeployPhase, DeployReport, OriginKind, Severity
+from tests.unit.rulebook.helpers_rulebook import LEAST, book
+
+AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+CATALOGUE = """
+services:
+  - name: pay
+    argocd_applications: ["pay-{environment}", "argocd/legacy-pay"]
+    gitlab_projects: [shop/pay]
+  - name: pay-gateway
+    argocd_applications: ["pay-gateway-{environment}", "eu/pay-{environment}"]
+    gitlab_projects: [shop/gateway, "shop/gw-{environment}"]
+  - name: Customer
+environments: {prod: [production, live], staging: [stage]}
+"""
+
+
+def report(kind, origin, environment=""):
+    """Return a report with what locate reads."""
+    return DeployReport(
+        source="t",
+        event_id="1",
+        origin_kind=kind,
+        origin=origin,
+        environment=environment,
+        phase=DeployPhase.LIVE,
+        at=AT,
+    )
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """Load the catalogue above."""
+    return book(tmp_path, least=LEAST, services=CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("origin", "environment", "expected"),
+    [
+        ("shop/pay", "", ("pay", "")),
+        ("Shop/Pay", "Production", ("pay", "prod")),
+        ("shop/pay", "review/login", ("pay", "review/login")),
+        ("shop/gateway", "live", ("pay-gateway", "prod")),
+        ("shop/gw-stage", "", ("pay-gateway", "staging")),
+        ("other/pay-api", "stage", ("pay-api", "staging")),
+        ("other/deep/customer", "", ("Customer", "")),
+    ],
+)
+def test_gitlab(rules, origin, environment, expected):
+    """A project belongs to the service that claims it, else to the one named like its last segment."""
+    assert rules.locate(report(OriginKind.GITLAB_PROJECT, origin, environment)) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "environment", "expected"),
+    [
+        ("argocd/pay-prod", "", ("pay", "prod")),
+        ("pay-production", "", ("pay", "prod")),
+        ("pay-feature7", "", ("pay", "feature7")),
+        ("pay-gateway-prod", "", ("pay-gateway", "prod")),
+        ("eu/pay-prod", "", ("pay-gateway", "prod")),
+        ("pay-other-prod", "", ("pay-other", "prod")),
+        ("argocd/legacy-pay", "live", ("pay", "prod")),
+        ("legacy-pay", "live", ("legacy-pay", "prod")),
+        ("argocd/pay-prod", "stage", ("pay", "staging")),
+        ("argocd/cart-stage", "", ("cart", "staging")),
+        ("argocd/cart-stage", "staging", ("cart", "staging")),
+        ("argocd/cart-stage", "prod", ("cart-stage", "prod")),
+        ("argocd/cart-blue", "blue", ("cart", "blue")),
+        ("argocd/customer-prod", "", ("Customer", "prod")),
+        ("argocd/prod", "", ("prod", "")),
+        ("-prod", "", ("-prod", "")),
+        ("", "", ("", "")),
+        ("a" + "-prod" * 1000, "", ("a" + "-prod" * 1000, "")),
+    ],
+)
+def test_argocd(rules, origin, environment, expected):
+    """Claims first, the most literal one wins; else the name less its environment; what was told wins."""
+    assert rules.locate(report(OriginKind.ARGOCD_APPLICATION, origin, environment)) == expected
+
+
+def test_service_by_name(rules):
+    """A report that names the service is taken at its word, in the catalogue's spelling."""
+    assert rules.locate(report(OriginKind.SERVICE, "customer", "LIVE")) == ("Customer", "prod")
+
+
+def test_without_a_catalogue(tmp_path):
+    """Without any catalogue, projects and applications still find a service and a usual environment."""
+    rules = book(tmp_path, least=LEAST)
+    assert rules.locate(report(OriginKind.GITLAB_PROJECT, "shop/cart", "production")) == ("cart", "prod")
+    assert rules.locate(report(OriginKind.ARGOCD_APPLICATION, "argocd/cart-stg")) == ("cart", "staging")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"severity": "critical"}, Severity.CRITICAL),
+        ({"severity": " Warning "}, Severity.WARNING),
+        ({"severity": "PAGE"}, Severity.CRITICAL),
+        ({"severity": "info"}, Severity.INFO),
+        ({"severity": "none"}, Severity.NONE),
+        ({"severity": "odd"}, Severity.ERROR),
+        ({"severity": ""}, Severity.ERROR),
+        ({}, Severity.ERROR),
+    ],
+)
+def test_severity(rules, labels, expected):
+    """Upper and lower case are the same; what is missing or unknown is an error."""
+    assert rules.severity(labels) is expected
+
+
+def test_own_severities_and_labels(tmp_path):
+    """The sections severities and labels add values and choose which labels are read, in order."""
+    settings = """
+    severities: {P1: critical, page: warning}
+    labels: {severity: [priority, severity], service: [component], environment: [stage]}
+    """
+    rules = book(tmp_path, least=LEAST, settings=settings)
+    assert rules.severity({"priority": "p1", "severity": "info"}) is Severity.CRITICAL
+    assert rules.severity({"priority": "", "severity": "page"}) is Severity.WARNING
+    assert rules.service({"component": "x", "service": "y"}) == "x"
+    assert rules.environment({"stage": "Production"}) == "prod"
+    assert rules.labels.team == ("team",)
+
+
+def test_team(tmp_path):
+    """The team is the one that the alert names, else the one of its service in the catalogue."""
+    rules = book(tmp_path, least=LEAST, services="services: [{name: pay, team: payments}]")
+    assert rules.team({"team": "cards"}, "pay") == "cards"
+    assert rules.team({}, "pay") == "payments"
+    assert rules.team({}, "other") == ""
+
+
+def test_dependents_and_targets(tmp_path):
+    """Who depends on a service, and which target has an id, can be asked; what is gone is gone."""
+    text = """
+    services: [{name: a}, {name: b, dependencies: [a]}, {name: c, dependencies: [a, b]}]
+    receivers: [{name: chat, slack_configs: [{channel: x}]}]
+    """
+    rules = book(tmp_path, least=LEAST, more=text)
+    assert (rules.dependents("a"), rules.dependents("b"), rules.dependents("c")) == (("b", "c"), ("c",), ())
+    assert rules.target("chat/slack/0").options.channel == "x"
+    assert rules.target("chat/slack/1") is None
+
+
+def test_service_and_environment_of_labels(rules):
+    """The first label that is there and not empty wins; names are given in the catalogue's spelling."""
+    assert rules.service({"service": "", "app": "CUSTOMER", "job": "x"}) == "Customer"
+    assert rules.service({"job": "node"}) == "node"
+    assert rules.service({}) == ""
+    assert rules.environment({"env": "Live"}) == "prod"
+    assert rules.environment({"environment": "review/Login"}) == "review/Login"
+    assert rules.environment({}) == ""

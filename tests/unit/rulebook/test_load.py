@@ -1,0 +1,305 @@
+"""Loading a folder: a rulebook, or everything that is wrong with it."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.model.destinations import Lane
+from router.model.errors import ConfigError
+from router.rulebook.describe import describe
+from router.rulebook.load import load
+from tests.unit.rulebook.helpers_rulebook import KINDS, LEAST, book, write
+
+SHIPPED = Path(__file__).parents[3] / "rules"
+
+
+def problems(folder, **files):
+    """Return what is wrong with these files."""
+    with pytest.raises(ConfigError) as caught:
+        book(folder, **files)
+    return caught.value.problems
+
+
+def test_shipped_rules():
+    """The rules that come with the product load, and send the three services where they belong."""
+    rules = load(SHIPPED, KINDS)
+    assert [r.receiver for r in rules.route({"service": "payment-service", "severity": "critical"})] == [
+        "payments-oncall"
+    ]
+    assert [r.receiver for r in rules.route({"alertname": "Watchdog", "severity": "none"})] == ["nobody"]
+    assert [r.receiver for r in rules.route({"alertname": "Other"})] == ["default"]
+    assert rules.receivers["nobody"].targets == ()
+    assert set(rules.services) == {"registration-service", "payment-service", "customer-service"}
+    assert all(service.receiver in rules.receivers for service in rules.services.values())
+
+
+def test_targets(tmp_path):
+    """Each entry of a receiver is a target with an id, its kind's lane and the driver's options."""
+    text = """
+    route: {receiver: a}
+    receivers:
+      - name: a
+        slack_configs: [{channel: "#x"}, {channel: "#y"}]
+        pagerduty_configs: [{routing_key_env: KEY}]
+        log_configs: [{}, ]
+    """
+    first, second, third, fourth = book(tmp_path, all=text).receivers["a"].targets
+    assert (first.id, second.id, third.id, fourth.id) == (
+        "a/slack/0",
+        "a/slack/1",
+        "a/pagerduty/0",
+        "a/log/0",
+    )
+    assert (third.lane, third.tells_changes, third.options.routing_key_env) == (Lane.PAGE, True, "KEY")
+    assert (second.lane, second.tells_changes, second.options.channel) == (Lane.CHAT, False, "#y")
+
+
+def test_everything_at_once(tmp_path):
+    """One run shows the mistakes of all files and steps, in order of place, each with line and hint."""
+    found = problems(
+        tmp_path,
+        routes="""\
+            route:
+              receiver: defalt
+              routes:
+                - matchers: ['a=~"("']
+                  groupby: [x]
+            """,
+        receivers="""\
+            receivers:
+              - name: default
+                slack_configs: [{chanel: "#a"}]
+                pagerdutty_configs: []
+            """,
+        services="""\
+            services:
+              - name: a
+                dependencies: [a, b]
+                tier: "1"
+              - name: a
+            """,
+        settings="attribution: {window: 1 hour}\nbogus: 1\n",
+    )
+    assert [(p.file, p.line, p.path) for p in found] == [
+        ("rules/receivers.yaml", 3, "receivers[0].slack_configs[0].chanel"),
+        ("rules/receivers.yaml", 3, "receivers[0].slack_configs[0].channel"),
+        ("rules/receivers.yaml", 4, "receivers[0].pagerdutty_configs"),
+        ("rules/routes.yaml", 2, "route.receiver"),
+        ("rules/routes.yaml", 4, "route.routes[0].matchers[0]"),
+        ("rules/routes.yaml", 5, "route.routes[0].groupby"),
+        ("rules/services.yaml", 3, "services[0].dependencies[0]"),
+        ("rules/services.yaml", 3, "services[0].dependencies[1]"),
+        ("rules/services.yaml", 4, "services[0].tier"),
+        ("rules/services.yaml", 5, "services[1].name"),
+        ("rules/settings.yaml", 1, "attribution.window"),
+        ("rules/settings.yaml", 2, "bogus"),
+    ]
+    assert "did you mean 'default'?" in found[3].hint
+    assert "did you mean 'pagerduty_configs'?" in found[2].hint
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ("services: [{name: a}, {name: a}]", "services[1].name", "twice"),
+        ("services: {a: {}}", "services", "list"),
+        ("services: [a]", "services[0]", "keys with values"),
+        ("services: [{team: a}]", "services[0].name", "missing"),
+        ("services: [{name: a, receiver: defaul}]", "services[0].receiver", "did you mean 'default'"),
+        ("services: [{name: a, runbook: 'javascript:x'}]", "services[0].runbook", "http"),
+        ("services: [{name: a, runbook: 'https://u:p@x/'}]", "services[0].runbook", "user or password"),
+        ("services: [{name: a, runbook: 'https://['}]", "services[0].runbook", "http"),
+        ("services: [{name: a, dashboards: {x: y}}]", "services[0].dashboards.x", "http"),
+        ("services: [{name: a, team: 12}]", "services[0].team", "quotes"),
+        ("services: [{name: a, tier: 10}]", "services[0].tier", "9"),
+        ("services: [{name: a, owner: b}]", "services[0].owner", "unknown key"),
+        (
+            "services: [{name: a, gitlab_projects: [x/y]}, {name: b, gitlab_projects: [X/y]}]",
+            "services[1].gitlab_projects[0]",
+            "already claimed by the service 'a'",
+        ),
+        (
+            "services: [{name: a, argocd_applications: [x]}, {name: b, argocd_applications: [x]}]",
+            "services[1].argocd_applications[0]",
+            "already claimed",
+        ),
+        (
+            "services: [{name: a, gitlab_projects: [x, x]}]",
+            "services[0].gitlab_projects[1]",
+            "already claimed",
+        ),
+        (
+            "services: [{name: a, argocd_applications: ['a-{env}']}]",
+            "services[0].argocd_applications[0]",
+            "pattern",
+        ),
+        (
+            "services: [{name: a, gitlab_projects: ['x/{environment}']}]",
+            "services[0].gitlab_projects[0]",
+            "everything",
+        ),
+        ("environments: {prod: [live], dev: [LIVE]}", "environments.dev[0]", "already means 'prod'"),
+        ("severities: {P1: sev}", "severities.P1", "not a severity"),
+        ("labels: {team: ['']}", "labels.team[0]", "1 to 100"),
+        ("services: [{name: ' a'}]", "services[0].name", "without spaces"),
+        ("services: [{name: a, runbook: 'https://x/ y'}]", "services[0].runbook", "no spaces"),
+        ("services: [{name: a, gitlab_projects: ['']}]", "services[0].gitlab_projects[0]", "not a name"),
+        ("services: [{name: a, dependencies: [{x: [1]}]}]", "services[0].dependencies[0]", "must be text"),
+        ("labels: {severity: []}", "labels.severity", "at least 1"),
+        ("labels: {sevrity: [a]}", "labels.sevrity", "did you mean 'severity'"),
+        ("attribution: {skew: -1s}", "attribution.skew", "not a duration"),
+        ("receivers: [{name: default}]", "receivers[0].name", "twice"),
+        ("receivers: [{name: a/b}]", "receivers[0].name", "no /"),
+        ("receivers: [{name: b, slack_configs: {channel: x}}]", "receivers[0].slack_configs", "list"),
+        ("receivers: [{name: b, slack_configs: [x]}]", "receivers[0].slack_configs[0]", "keys with values"),
+        ("receivers: [{name: b, email_configs: []}]", "receivers[0].email_configs", "unknown key"),
+        ("route: {receiver: default}", "route", "also stands in rules/least.yaml"),
+        ("receiver: x", "receiver", "did you mean 'receivers'"),
+    ],
+)
+def test_refuses(tmp_path, text, path, words):
+    """Each mistake gives exactly one problem, at its path."""
+    (problem,) = problems(tmp_path, least=LEAST, other=text)
+    assert (problem.file, problem.line, problem.path) == ("rules/other.yaml", 1, path)
+    assert words in str(problem)
+
+
+def test_unreadable_file_does_not_raise_false_alarms(tmp_path):
+    """Where a file cannot be read, references that it might have answered are not complained about."""
+    (problem,) = problems(tmp_path, routes="route: {receiver: default}", receivers="receivers: [")
+    assert problem.file == "rules/receivers.yaml"
+
+
+def test_secrets_are_not_shown(tmp_path):
+    """A wrong value is described, not quoted: it may be a secret."""
+    text = "receivers: [{name: b, pagerduty_configs: [{routing_key_env: [canary], routing_key: canary}]}]"
+    found = problems(tmp_path, least=LEAST, other=text)
+    assert found
+    assert "canary" not in "".join(map(str, found))
+
+
+def test_files_may_be_split(tmp_path):
+    """Services and receivers may be spread over files; other files, hidden ones too, are left alone."""
+    rules = write(tmp_path, a=LEAST, b="services: [{name: x}]", c="services: [{name: y, dependencies: [x]}]")
+    (rules / "notes.txt").write_text("not: [yaml")
+    (rules / ".hidden.yaml").write_text("not: [yaml")
+    (rules / "folder.yaml").mkdir()
+    assert set(load(rules, KINDS).services) == {"x", "y"}
+
+
+def test_nothing_to_read(tmp_path):
+    """A missing folder, an empty one and a file with the wrong ending each say what to do."""
+    with pytest.raises(ConfigError, match="ROUTER_RULES"):
+        load(tmp_path / "none", KINDS)
+    (problem,) = problems(tmp_path)
+    assert problem.message == "there is no route"
+    (tmp_path / "rules" / "a.yml").write_text(LEAST)
+    assert "rename it" in "".join(map(str, problems(tmp_path)))
+
+
+def test_broken_link(tmp_path):
+    """A link to nowhere is a problem, since rules that somebody counts on are not there."""
+    rules = write(tmp_path, least=LEAST)
+    (rules / "more.yaml").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=r"rules/more\.yaml: this is not a file"):
+        load(rules, KINDS)
+
+
+def test_too_many_files(tmp_path):
+    """A folder with more files than any catalogue needs is refused as a whole."""
+    rules = write(tmp_path, **{f"f{n}": "" for n in range(501)})
+    with pytest.raises(ConfigError, match="is this the folder of rules"):
+        load(rules, KINDS)
+
+
+def test_dependency_cycles_are_allowed(tmp_path):
+    """Two services may call each other."""
+    text = "services: [{name: a, dependencies: [b]}, {name: b, dependencies: [a]}]"
+    assert book(tmp_path, least=LEAST, other=text).services["a"].dependencies == ("b",)
+
+
+def test_empty_keys_are_absent(tmp_path):
+    """A key with nothing after it counts as not written."""
+    text = "services: [{name: a, dependencies: , runbook: }]\nlabels:\nseverities:\nattribution: {window: 2h}"
+    rules = book(tmp_path, least=LEAST, other=text)
+    assert rules.services["a"].dependencies == ()
+    assert (rules.attribution.window, rules.attribution.skew) == (timedelta(hours=2), timedelta(minutes=2))
+
+
+def test_version_follows_the_content(tmp_path):
+    """The same files have the same version; any change, a comment too, makes another."""
+    first = book(tmp_path, a=LEAST).version
+    assert book(tmp_path, a=LEAST).version == first
+    assert book(tmp_path, a=LEAST + "# more\n").version != first
+
+
+def test_many_problems_are_bounded(tmp_path):
+    """A thousand mistakes are shown as a hundred and a count."""
+    found = problems(tmp_path, least=LEAST, other="services:\n" + "  - {}\n" * 1000)
+    assert len(found) == 101
+    assert "900 more" in found[-1].message
+
+
+def test_describe():
+    """The description is plain JSON with counts, the tree and the targets."""
+    told = json.loads(json.dumps(describe(load(SHIPPED, KINDS))))
+    assert told["counts"]["services"] == 3
+    assert told["counts"]["routes"] == 1 + 8
+    assert told["receivers"]["payments-oncall"] == ["payments-oncall/pagerduty/0", "payments-oncall/slack/0"]
+    assert told["route"]["group_wait"] == "0s"
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["default", "a=b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "name",
+                    "receiver",
+                    "routes",
+                    "matchers",
+                    "continue",
+                    "group_by",
+                    "group_wait",
+                    "slack_configs",
+                    "x",
+                ]
+            )
+            | st.text(max_size=4),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+_SECTIONS = st.dictionaries(
+    st.sampled_from(
+        ["route", "services", "receivers", "labels", "environments", "severities", "attribution"]
+    ),
+    _VALUES,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=200) | _SECTIONS.map(lambda data: json.dumps(data).encode()))
+def test_whatever_the_file(tmp_path, raw):
+    """Whatever stands in a file, the answer is a rulebook or a ConfigError whose texts are bounded."""
+    rules = write(tmp_path)
+    (rules / "any.yaml").write_bytes(raw)
+    found = None
+    try:
+        load(rules, KINDS)
+    except ConfigError as exc:
+        found = exc.problems
+    assert found is None or (found and all(len(str(problem)) < 1200 for problem in found))
