@@ -95,7 +95,13 @@ def _greet(app: App) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("rules"))
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For people or for programs.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="For people or for programs.",
+)
 def check(folder: Path, output: str) -> None:
     """Check the rules in FOLDER; every problem at once, exit 1 if there is any.
 
@@ -108,7 +114,23 @@ def check(folder: Path, output: str) -> None:
         book = load_rules(folder)
     except ConfigError as exc:
         if output == "json":
-            click.echo(json.dumps({"ok": False, "problems": [{"file": p.file, "line": p.line, "path": p.path, "message": p.message, "hint": p.hint} for p in exc.problems]}))
+            click.echo(
+                json.dumps(
+                    {
+                        "ok": False,
+                        "problems": [
+                            {
+                                "file": p.file,
+                                "line": p.line,
+                                "path": p.path,
+                                "message": p.message,
+                                "hint": p.hint,
+                            }
+                            for p in exc.problems
+                        ],
+                    }
+                )
+            )
         else:
             for problem in exc.problems:
                 click.echo(str(problem), err=True)
@@ -126,7 +148,13 @@ def check(folder: Path, output: str) -> None:
 @main.command()
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The running router.")
 @click.option("--fast", is_flag=True, help="Do not pause between steps.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="For people or for programs.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="For people or for programs.",
+)
 def demo(url: str, fast: bool, output: str) -> None:  # noqa: FBT001  a command-line flag
     """Play the story of a bad deploy against a running router, over real HTTP.
 

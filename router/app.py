@@ -122,7 +122,12 @@ class App:
             ]  # fmt: skip
         if self.log_only and not self.settings.allow_log_only:
             problems += [
-                Problem("rules", target, f"{lack}, so what it should be told would only be logged", "set it, or say ROUTER_ALLOW_LOG_ONLY=true")
+                Problem(
+                    "rules",
+                    target,
+                    f"{lack}, so what it should be told would only be logged",
+                    "set it, or say ROUTER_ALLOW_LOG_ONLY=true",
+                )
                 for target, lack in self.log_only.items()
             ]
         if problems:
@@ -153,7 +158,9 @@ class App:
         self.engine = Engine(work_store, lambda: self.book, self.clock, self.metrics)
         intake = RedisStore(intake_link, self.settings.partitions)
         self.door = Door(intake, lambda: self.book, self.clock, self.engine, self.metrics)
-        self.leases = Leases(work_store, self.engine, self.clock, self._instance(), self.settings.lease_seconds)
+        self.leases = Leases(
+            work_store, self.engine, self.clock, self._instance(), self.settings.lease_seconds
+        )
         self.deliveries = Deliveries(
             self.engine, self.door, self.notifier, lambda: self.book, self.clock, self.metrics,
             Random(self._instance()),  # noqa: S311  jitter, no secret
@@ -188,7 +195,9 @@ class App:
                 one.replicas = await checks.replicas(link)
         except StoreUnavailable as exc:
             hint = "is it running, and is ROUTER_REDIS_URL right?"
-            raise ConfigError([Problem("redis", "ROUTER_REDIS_URL", f"the store does not answer: {exc}", hint)]) from exc
+            raise ConfigError(
+                [Problem("redis", "ROUTER_REDIS_URL", f"the store does not answer: {exc}", hint)]
+            ) from exc
         fatal = [p for p in problems if p.path in {"version", "role"}]
         if self.settings.durability == "strict":
             checks.refuse(problems)
@@ -238,7 +247,9 @@ class App:
             await site.start()
         except OSError as exc:
             text = f"cannot listen on {s.listen}: {exc.strerror or exc}"
-            raise ConfigError([Problem("environment", "ROUTER_LISTEN", text, "is another router running there?")]) from exc
+            raise ConfigError(
+                [Problem("environment", "ROUTER_LISTEN", text, "is another router running there?")]
+            ) from exc
         self.port = self.runner.addresses[0][1]
 
     def _not_ready(self) -> str:
@@ -250,7 +261,11 @@ class App:
 
     def _say(self) -> None:
         if self.open_sources:
-            log.warning("open_sources", sources=self.open_sources, why="no secret is configured; fine on loopback only")
+            log.warning(
+                "open_sources",
+                sources=self.open_sources,
+                why="no secret is configured; fine on loopback only",
+            )
         for target, lack in self.log_only.items():
             log.warning("log_only", target=target, lacks=lack)
         log.info("ready", listen=f"{self.settings.host}:{self.port}", rules=self.book.version, partitions=len(self.engine.partitions),

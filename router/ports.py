@@ -132,6 +132,10 @@ class Notifier(Protocol):
         """Return "" if this target has all it needs, else what is missing, for people."""
         ...
 
+    def hold(self, options: BaseModel) -> float:
+        """Return for how many seconds this target wants nothing (its pace, a Retry-After); 0: send now."""
+        ...
+
     async def send(self, job: IncidentJob) -> Outcome:
         """Make the destination show ``job.destination.want`` for ``job.incident``."""
         ...

@@ -32,4 +32,6 @@ def configure(*, style: str, level: str) -> None:
     )
     # Libraries log through the standard library; only their warnings matter here.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # a traceback per aborted body floods the log
+    logging.getLogger("aiohttp.server").setLevel(
+        logging.CRITICAL
+    )  # a traceback per aborted body floods the log

@@ -17,9 +17,18 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = r = CollectorRegistry()
         n = "incident_router"
-        self.deliveries_in = Counter(f"{n}_webhooks", "Webhook deliveries by answer", ["source", "code"], registry=r)
-        self.rejected = Counter(f"{n}_webhooks_rejected", "Refused deliveries by reason", ["source", "reason"], registry=r)
-        self.secret_index = Counter(f"{n}_webhook_secret", "Authentic deliveries by which secret matched", ["source", "index"], registry=r)
+        self.deliveries_in = Counter(
+            f"{n}_webhooks", "Webhook deliveries by answer", ["source", "code"], registry=r
+        )
+        self.rejected = Counter(
+            f"{n}_webhooks_rejected", "Refused deliveries by reason", ["source", "reason"], registry=r
+        )
+        self.secret_index = Counter(
+            f"{n}_webhook_secret",
+            "Authentic deliveries by which secret matched",
+            ["source", "index"],
+            registry=r,
+        )
         self.events = Counter(f"{n}_events", "Events at the door", ["source", "fate"], registry=r)
         self.intake_seconds = Histogram(f"{n}_intake_seconds", "Door to durable", registry=r, buckets=_FAST)
         self.decisions = Counter(f"{n}_decisions", "Reasons given by decisions", ["why"], registry=r)
@@ -28,14 +37,22 @@ class Metrics:
         self.decide_failures = Counter(f"{n}_decide_failures", "Events that a decision failed on", registry=r)
         self.dead = Counter(f"{n}_dead_letters", "Dead letters by kind", ["kind"], registry=r)
         self.notifications = Counter(f"{n}_notifications", "Attempts to tell", ["integration"], registry=r)
-        self.failed = Counter(f"{n}_notifications_failed", "Attempts that failed", ["integration", "reason"], registry=r)
-        self.unsure = Counter(f"{n}_notifications_unsure", "Attempts whose answer was lost", ["integration"], registry=r)
-        self.notify_seconds = Histogram(f"{n}_notification_latency_seconds", "One attempt", ["integration"], registry=r, buckets=_FAST)
+        self.failed = Counter(
+            f"{n}_notifications_failed", "Attempts that failed", ["integration", "reason"], registry=r
+        )
+        self.unsure = Counter(
+            f"{n}_notifications_unsure", "Attempts whose answer was lost", ["integration"], registry=r
+        )
+        self.notify_seconds = Histogram(
+            f"{n}_notification_latency_seconds", "One attempt", ["integration"], registry=r, buckets=_FAST
+        )
         self.queue = Gauge(f"{n}_delivery_queue", "Destinations waiting to be told", ["lane"], registry=r)
         self.depth = Gauge(f"{n}_store_depth", "What waits in the store", ["what"], registry=r)
         self.partitions = Gauge(f"{n}_partitions_owned", "Partitions that this process holds", registry=r)
         self.store_up = Gauge(f"{n}_store_up", "1 while the store answers", registry=r)
-        self.rules_ok = Gauge(f"{n}_config_last_reload_successful", "1 if the rules in force are the newest", registry=r)
+        self.rules_ok = Gauge(
+            f"{n}_config_last_reload_successful", "1 if the rules in force are the newest", registry=r
+        )
         self.build = Gauge(f"{n}_build_info", "The running release", ["version"], registry=r)
 
     def page(self) -> bytes:

@@ -25,12 +25,16 @@ class Pace:
 
         Only the first takes the slot.
         """
-        wait_s = max(0.0, self._whole_at.get(key, now) - self._slack_s - now)
+        wait_s = self.wait(key, now)
         if wait_s > patience_s:
             return False, wait_s
         self._whole_at[key] = max(self._whole_at.get(key, now), now) + self._interval_s
         self._forget(now)
         return True, wait_s
+
+    def wait(self, key: str, now: float) -> float:
+        """Return how many seconds until the key's next slot; takes nothing."""
+        return max(0.0, self._whole_at.get(key, now) - self._slack_s - now)
 
     def hold(self, key: str, now: float, seconds: float) -> None:
         """Give out no slot of this key for that long: the other side asked for it."""

@@ -31,7 +31,9 @@ class Tasks:
         task.add_done_callback(self._done)
         return task
 
-    def keep(self, name: str, make: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 1.0) -> asyncio.Task[Any]:
+    def keep(
+        self, name: str, make: Callable[[], Coroutine[Any, Any, None]], pause_s: float = 1.0
+    ) -> asyncio.Task[Any]:
         """Start a loop that must live: whenever it fails it is started again after ``pause_s``."""
 
         async def supervised() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads annotations at run time
+from datetime import datetime
 
 import msgspec
 
-from router.model.destinations import Destination  # noqa: TC001  msgspec reads annotations at run time
-from router.model.events import DeployPhase  # noqa: TC001  msgspec reads annotations at run time
+from router.model.destinations import Destination
+from router.model.events import DeployPhase
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,7 +51,7 @@ class Deploy(msgspec.Struct, frozen=True, omit_defaults=True):
     def name(self) -> str:
         """The version's shortest useful name for people: a tag if there is one, else 8 digits of the sha."""
         first = self.names[0] if self.names else "unknown"
-        return first[:8] if len(first) >= 40 and all(c in "0123456789abcdef" for c in first) else first  # noqa: PLR2004  a full sha
+        return first[:8] if len(first) >= 40 and all(c in "0123456789abcdef" for c in first) else first
 
     def phase_at(self, *phases: DeployPhase) -> datetime | None:
         """Return the time of the first of these phases that was told, or None."""
@@ -78,4 +78,6 @@ class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def due(self) -> bool:
         """True while partitions or destinations must still be told."""
-        return self.noticed < self.seen or any(d.due for deploy in self.deploys for d in deploy.destinations.values())
+        return self.noticed < self.seen or any(
+            d.due for deploy in self.deploys for d in deploy.destinations.values()
+        )

@@ -15,12 +15,12 @@ defaults, so that the previous release's entries still decode.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads annotations at run time
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
-from router.model.outcomes import Outcome  # noqa: TC001  msgspec reads annotations at run time
+from router.model.outcomes import Outcome
 
 
 class Severity(StrEnum):
@@ -44,7 +44,7 @@ _RANK = {s: i for i, s in enumerate(Severity)}
 class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
     """One firing or resolved thing, as its source told it.
 
-    ``key`` names the alert: the source's kind, a colon, and the fingerprint, so
+    ``key`` names the alert: the source's short name (``am``), a colon, and the fingerprint, so
     that one source can never resolve another's alert. ``ends_at`` is set only
     when resolved. Short stored names: there may be 100,000 of these in Redis.
     """
@@ -228,7 +228,7 @@ class Settled(msgspec.Struct, frozen=True, tag="settled", omit_defaults=True):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", omit_defaults=True):
-    """From within: a first attempt is about to be made; recorded before it is, so a crash is not a doubt unknown."""
+    """From within: a first attempt is about to be made; recorded before, so that a crash leaves a known doubt."""
 
     group: str
     generation: int

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads annotations at run time
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
-from router.model.destinations import Destination  # noqa: TC001  msgspec reads annotations at run time
+from router.model.destinations import Destination
 from router.model.events import Alert, Severity
 from router.model.keys import incident_id
-from router.model.reasons import Reason  # noqa: TC001  msgspec reads annotations at run time
+from router.model.reasons import Reason
 
 
 class State(StrEnum):

@@ -42,9 +42,9 @@ def incident_id(group: str, generation: int) -> str:
 def split_incident_id(text: str) -> tuple[str, int] | None:
     """Return (group, generation), or None where the text is not an incident id."""
     group, dot, generation = text.partition(".")
-    if not dot or len(group) != 16 or not generation.isascii() or not generation.isdigit():  # noqa: PLR2004  digits of group_key
+    if not dot or len(group) != 16 or not generation.isascii() or not generation.isdigit():
         return None
-    if len(generation) > 9 or not all(c in "0123456789abcdef" for c in group):  # noqa: PLR2004  no int is longer in practice
+    if len(generation) > 9 or not all(c in "0123456789abcdef" for c in group):
         return None
     return group, int(generation)
 

@@ -26,7 +26,13 @@ async def findings(link: Link) -> list[Problem]:
     config = await _config(link)
     if config is None:
         text = "CONFIG GET is not allowed, so appendfsync and maxmemory-policy cannot be checked"
-        out.append(_problem("config", text, "allow CONFIG GET, or set ROUTER_DURABILITY=relaxed if you know them to be right"))
+        out.append(
+            _problem(
+                "config",
+                text,
+                "allow CONFIG GET, or set ROUTER_DURABILITY=relaxed if you know them to be right",
+            )
+        )
         return out
     if config.get("appendfsync") != "always" and info.get("aof_enabled") == "1":
         text = f"appendfsync is {config.get('appendfsync')}: a power loss can lose about the last second of accepted events"
@@ -66,7 +72,13 @@ def _version(info: dict[str, str]) -> list[Problem]:
     if numbers >= least:
         return []
     name = "Valkey" if valkey else "Redis"
-    return [_problem("version", f"{name} {text} is too old", f"{name} {least[0]}.{least[1]} or newer is needed for script flags")]
+    return [
+        _problem(
+            "version",
+            f"{name} {text} is too old",
+            f"{name} {least[0]}.{least[1]} or newer is needed for script flags",
+        )
+    ]
 
 
 def _persistence(info: dict[str, str]) -> list[Problem]:
@@ -75,7 +87,13 @@ def _persistence(info: dict[str, str]) -> list[Problem]:
         text = "the append-only file is off: a crash loses accepted events"
         out.append(_problem("appendonly", text, "set appendonly yes and appendfsync always"))
     if info.get("role") == "slave":
-        out.append(_problem("role", "this is a replica: nothing can be written", "point ROUTER_REDIS_URL at the primary, or use redis+sentinel://"))
+        out.append(
+            _problem(
+                "role",
+                "this is a replica: nothing can be written",
+                "point ROUTER_REDIS_URL at the primary, or use redis+sentinel://",
+            )
+        )
     return out
 
 
@@ -87,8 +105,7 @@ async def _info(link: Link) -> dict[str, str]:
         raw = first if isinstance(first, dict) else raw
     else:
         raw = await link.guard(client.info())
-    out = {str(k): str(v) for k, v in raw.items()}
-    return out
+    return {str(k): str(v) for k, v in raw.items()}
 
 
 async def _config(link: Link) -> dict[str, str] | None:

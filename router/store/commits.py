@@ -11,6 +11,7 @@ from router.store.link import COMMIT, Call
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from router.model.incidents import Incident
     from router.ports import Batch, GroupChange, Lease
     from router.store.keys import Keys
 
@@ -58,7 +59,16 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
         else:
             ops.add("ZADD", keys.timers, ms(at), name)
     for letter in batch.dead:
-        fields = ("at", ms(letter.at), "kind", letter.kind, "reason", letter.reason[:300], "d", letter.payload)
+        fields = (
+            "at",
+            ms(letter.at),
+            "kind",
+            letter.kind,
+            "reason",
+            letter.reason[:300],
+            "d",
+            letter.payload,
+        )
         ops.add("XADD", keys.dead, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
     for stream, ids in ((keys.urgent, batch.acks_urgent), (keys.normal, batch.acks_normal)):
         if ids:
@@ -75,36 +85,30 @@ def _group(ops: _Ops, keys: Keys, group: str, change: GroupChange) -> None:
         ops.add("ZREM", keys.closed, group)
         ops.add("SREM", keys.due, f"g:{group}")
         return
+    parts: dict[str, Any] = {f"m{name}": member for name, member in change.members.items()}
+    parts |= {f"p{number}": past for number, past in change.past.items()}
     sets: list[Any] = []
-    drops: list[str] = []
-    for alert_key, member in change.members.items():
-        if member is None:
-            drops.append(f"m{alert_key}")
-        else:
-            sets += (f"m{alert_key}", codec.encode(member))
-    for number, past in change.past.items():
-        if past is None:
-            drops.append(f"p{number}")
-        else:
-            sets += (f"p{number}", codec.encode(past))
-    head = change.head
-    if head is not None:
-        sets += ("h", codec.encode(head))
-        opened = ms(head.opened_at) if head.opened_at else 0
-        if head.service:
-            ops.add("SADD" if head.state.open else "SREM", keys.by_service(service_key(head.service)), group)
-        if head.state.open:
-            ops.add("ZADD", keys.open, opened, group)
-            ops.add("ZREM", keys.closed, group)
-        else:
-            ops.add("ZREM", keys.open, group)
-            if head.resolved_at is not None:
-                ops.add("ZADD", keys.closed, ms(head.resolved_at), group)
+    for field, part in parts.items():
+        if part is not None:
+            sets += (field, codec.encode(part))
+    if change.head is not None:
+        sets += ("h", codec.encode(change.head))
+        _indexes(ops, keys, group, change.head, due=change.due)
     ops.chunks("HSET", key, sets)
-    if drops:
-        ops.chunks("HDEL", key, drops)
-    if head is not None:
-        ops.add("SADD" if change.due else "SREM", keys.due, f"g:{group}")
+    ops.chunks("HDEL", key, [field for field, part in parts.items() if part is None])
     if change.timeline:
         ops.add("RPUSH", keys.timeline(group), *(codec.encode(e) for e in change.timeline[-TIMELINE:]))
         ops.add("LTRIM", keys.timeline(group), -TIMELINE, -1)
+
+
+def _indexes(ops: _Ops, keys: Keys, group: str, head: Incident, *, due: bool) -> None:
+    ops.add("SADD" if due else "SREM", keys.due, f"g:{group}")
+    if head.service:
+        ops.add("SADD" if head.state.open else "SREM", keys.by_service(service_key(head.service)), group)
+    if head.state.open:
+        ops.add("ZADD", keys.open, ms(head.opened_at) if head.opened_at else 0, group)
+        ops.add("ZREM", keys.closed, group)
+    else:
+        ops.add("ZREM", keys.open, group)
+        if head.resolved_at is not None:
+            ops.add("ZADD", keys.closed, ms(head.resolved_at), group)

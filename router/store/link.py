@@ -13,6 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import hiredis
 import redis.asyncio as aredis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
@@ -23,7 +24,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from router.model.errors import ConfigError, Problem, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
 T = TypeVar("T")
 
@@ -48,6 +49,26 @@ LEASE: Final = Script("lease")
 Call = tuple[Script, "Sequence[str]", "Sequence[Any]"]
 
 
+class _PackedInC:
+    """Mixed into redis-py's connections: arguments are packed by hiredis, 50 times faster than in Python."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Return one command as bytes; the words of a name like ``CONFIG GET`` travel apart."""
+        name = args[0].encode() if isinstance(args[0], str) else args[0]
+        return [hiredis.pack_command((*name.split(), *args[1:]))]
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
+        """Return a pipeline's commands as bytes."""
+        return [b"".join([part for command in commands for part in self.pack_command(*command)])]
+
+
+def _packed_in_c(client: aredis.Redis) -> aredis.Redis:
+    pool = client.connection_pool
+    base: Any = pool.connection_class
+    pool.connection_class = type(base.__name__, (_PackedInC, base), {})
+    return client
+
+
 def _bad(url: str, message: str) -> ConfigError:
     scheme = url.partition("://")[0]
     return ConfigError([Problem("environment", "ROUTER_REDIS_URL", message, f"it begins {scheme}://")])
@@ -63,9 +84,13 @@ def _common(timeout_s: float) -> dict[str, Any]:
 
 
 def _tls(url: str) -> dict[str, Any]:
-    """Return TLS settings from the query: ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs, ssl_check_hostname."""
+    """Return the TLS settings in the query: ssl_ca_certs, ssl_certfile, ssl_keyfile and the like."""
     query = {k: v[-1] for k, v in parse_qs(urlsplit(url).query).items()}
-    out: dict[str, Any] = {k: v for k, v in query.items() if k in {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}}
+    out: dict[str, Any] = {
+        k: v
+        for k, v in query.items()
+        if k in {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
+    }
     if "ssl_check_hostname" in query:
         out["ssl_check_hostname"] = query["ssl_check_hostname"].lower() in {"1", "true", "yes"}
     return out
@@ -79,7 +104,9 @@ def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:
     return out
 
 
-def connect(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S, max_connections: int = 8) -> aredis.Redis | RedisCluster:
+def connect(
+    url: str, *, timeout_s: float = SOCKET_TIMEOUT_S, max_connections: int = 8
+) -> aredis.Redis | RedisCluster:
     """Return a client for a URL: redis, rediss, unix, redis(s)+sentinel, redis(s)+cluster. Opens nothing yet.
 
     Raises:
@@ -91,23 +118,26 @@ def connect(url: str, *, timeout_s: float = SOCKET_TIMEOUT_S, max_connections: i
     tls = {"ssl": True, **_tls(url)} if scheme == "rediss" else {}
     credentials = parts.netloc.rpartition("@")[0]
     user, _, password = credentials.partition(":")
-    auth = {"username": unquote(user) or None, "password": unquote(password) or None}
+    auth: dict[str, Any] = {"username": unquote(user) or None, "password": unquote(password) or None}
     try:
         if mode == "sentinel":
             path = [p for p in parts.path.split("/") if p]
-            sentinel = Sentinel(
+            sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 _hosts(parts.netloc, 26379),
                 sentinel_kwargs={**common, **tls},
                 **common, **auth, **tls, db=int(path[1]) if len(path) > 1 else 0, max_connections=max_connections,
             )  # fmt: skip
-            return sentinel.master_for(path[0] if path else "mymaster")
+            master: aredis.Redis = sentinel.master_for(path[0] if path else "mymaster")
+            return master
         if mode == "cluster":
             nodes = [ClusterNode(h, p) for h, p in _hosts(parts.netloc, 6379)]
             return RedisCluster(startup_nodes=nodes, **common, **auth, **tls, max_connections=max_connections)
         if mode or scheme not in {"redis", "rediss", "unix"}:
             raise _bad(url, "unknown scheme; use redis, rediss, unix, redis+sentinel or redis+cluster")
-        pool = aredis.BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=0.5, **common)
-        return aredis.Redis.from_pool(pool)
+        pool = aredis.BlockingConnectionPool.from_url(
+            url, max_connections=max_connections, timeout=0.5, **common
+        )
+        return _packed_in_c(aredis.Redis.from_pool(pool))
     except (ValueError, RedisError, IndexError) as exc:
         raise _bad(url, f"cannot be used: {type(exc).__name__}") from exc
 
@@ -158,7 +188,10 @@ class Link:
             second = await self.guard(self._pipeline([calls[i] for i in again], durable=durable))
             for i, answer in zip(again, second, strict=True):
                 answers[i] = answer
-        return [StoreUnavailable(f"{type(a).__name__}: {str(a)[:150]}") if isinstance(a, Exception) else a for a in answers]
+        return [
+            StoreUnavailable(f"{type(a).__name__}: {str(a)[:150]}") if isinstance(a, Exception) else a
+            for a in answers
+        ]
 
     async def _pipeline(self, calls: Sequence[Call], *, durable: bool) -> list[Any]:
         pipe = self.client.pipeline(transaction=False)
@@ -178,7 +211,9 @@ class Link:
     async def read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run plain commands in one round trip; any failure fails all."""
         if self.cluster:
-            return list(await self.guard(asyncio.gather(*(self.client.execute_command(*c) for c in commands))))
+            return list(
+                await self.guard(asyncio.gather(*(self.client.execute_command(*c) for c in commands)))
+            )
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)

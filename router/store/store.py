@@ -143,7 +143,11 @@ class RedisStore:
         k = self.keys[partition]
         due, timers = await self.link.read([("SMEMBERS", k.due), ("ZRANGE", k.timers, 0, -1, "WITHSCORES")])
         names = sorted(d.decode() for d in due)
-        pairs = timers if timers and isinstance(timers[0], list | tuple) else list(zip(timers[::2], timers[1::2], strict=True))
+        pairs = (
+            timers
+            if timers and isinstance(timers[0], list | tuple)
+            else list(zip(timers[::2], timers[1::2], strict=True))
+        )
         wake = {name.decode(): datetime.fromtimestamp(float(score) / 1000, UTC) for name, score in pairs}
         groups = [n[2:] for n in names if n.startswith("g:")]
         return groups, [n[2:] for n in names if n.startswith("s:")], wake

@@ -36,13 +36,17 @@ class _Act(msgspec.Struct, forbid_unknown_fields=True):
 
 def answer(data: Any, status: int = 200) -> web.Response:
     """Return JSON."""
-    return web.Response(body=msgspec.json.encode(data) + b"\n", status=status, content_type="application/json")
+    return web.Response(
+        body=msgspec.json.encode(data) + b"\n", status=status, content_type="application/json"
+    )
 
 
 class Api:
     """The handlers."""
 
-    def __init__(self, reader: Reader, intake: Intake, clock: Clock, tokens: Sequence[bytes], *, open_: bool) -> None:
+    def __init__(
+        self, reader: Reader, intake: Intake, clock: Clock, tokens: Sequence[bytes], *, open_: bool
+    ) -> None:
         self._reader, self._intake, self._clock = reader, intake, clock
         self._tokens, self._open = tokens, open_
 
@@ -70,7 +74,9 @@ class Api:
     def _authorise(self, request: web.Request) -> None:
         if not self._tokens:
             if not self._open:
-                raise Rejected(403, "api_closed", "no API token is configured (ROUTER_API_TOKENS), so the API is closed")
+                raise Rejected(
+                    403, "api_closed", "no API token is configured (ROUTER_API_TOKENS), so the API is closed"
+                )
             return
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         given = token.strip().encode("utf-8", "surrogateescape")
@@ -91,7 +97,9 @@ class Api:
         group, generation = _incident_id(request)
         found = await self._reader.incident(group, generation)
         if found is None:
-            raise Rejected(404, "unknown_incident", "no such incident; it may have been forgotten after its retention")
+            raise Rejected(
+                404, "unknown_incident", "no such incident; it may have been forgotten after its retention"
+            )
         return answer(views.incident_whole(*found))
 
     async def act(self, request: web.Request) -> web.Response:
@@ -122,7 +130,9 @@ class Api:
 
     async def deploys(self, request: web.Request) -> web.Response:
         """List deploys, newest first."""
-        return answer({"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=_limit(request))]})
+        return answer(
+            {"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=_limit(request))]}
+        )
 
     async def dead_letters(self, request: web.Request) -> web.Response:
         """List dead letters, newest first."""

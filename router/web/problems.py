@@ -19,8 +19,19 @@ log = structlog.get_logger(__name__)
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
     """Return a short JSON problem. ``code`` is stable, ``detail`` says what to do."""
-    body = {"type": f"urn:incident-router:problem:{code}", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/problem+json", headers=headers)
+    body = {
+        "type": f"urn:incident-router:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return web.Response(
+        body=msgspec.json.encode(body),
+        status=status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
 
 
 def unavailable(detail: str) -> web.Response:
@@ -29,7 +40,7 @@ def unavailable(detail: str) -> web.Response:
 
 
 @web.middleware
-async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: PLR0911  a table of errors
     """Turn what handlers raise into problems; an unexpected error is logged once and tells nothing."""
     try:
         return await handler(request)
@@ -39,7 +50,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.warning("store_unavailable", doing=request.path, error=str(exc))
         return unavailable("the store does not answer; nothing was accepted, send it again")
     except web.HTTPRequestEntityTooLarge as exc:
-        return problem(413, "too_large", f"the body is larger than {exc.text.rpartition(' ')[2] if exc.text else 'allowed'}"[:200])
+        return problem(
+            413,
+            "too_large",
+            f"the body is larger than {exc.text.rpartition(' ')[2] if exc.text else 'allowed'}"[:200],
+        )
     except web.HTTPMethodNotAllowed as exc:
         allowed = ", ".join(sorted(exc.allowed_methods))
         return problem(405, "method_not_allowed", f"use {allowed}", {"Allow": allowed})

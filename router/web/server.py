@@ -47,7 +47,9 @@ class Health:
             self._metrics.store_up.set(1)
         except StoreUnavailable:
             self._metrics.store_up.set(0)
-        return web.Response(body=self._metrics.page(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=self._metrics.page(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
 
 def make_app(webhooks: Webhooks, api: Api, health: Health, max_body: int) -> web.Application:

@@ -30,7 +30,7 @@ BODY_S = 10.0
 class Webhooks:
     """The handler for all sources."""
 
-    def __init__(  # noqa: PLR0913  the composition root's list
+    def __init__(
         self,
         sources: Mapping[str, Source],
         secrets: Mapping[str, tuple[bytes, ...]],
@@ -77,13 +77,21 @@ class Webhooks:
         encoding = request.headers.get("Content-Encoding", "identity").lower()
         if encoding != "identity":
             # Inflating what a stranger sends costs unbounded work; no sender of ours compresses.
-            raise Rejected(415, "encoded_body", f"Content-Encoding {encoding[:20]!r} is not taken; send the body as it is")
+            raise Rejected(
+                415,
+                "encoded_body",
+                f"Content-Encoding {encoding[:20]!r} is not taken; send the body as it is",
+            )
         if (request.content_length or 0) > self._max_body:
-            raise Rejected(413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)")
+            raise Rejected(
+                413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)"
+            )
         try:
             async with asyncio.timeout(BODY_S):
                 return await request.read()
         except TimeoutError:
             raise Rejected(408, "slow_body", f"the body did not arrive within {BODY_S:g} s") from None
         except web.HTTPRequestEntityTooLarge:
-            raise Rejected(413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)") from None
+            raise Rejected(
+                413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)"
+            ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.decide.decision import Decision, Snapshot
-from router.model.events import ServiceDeploy
+from router.model.events import Begun, ServiceDeploy, Settled
 from router.ports import Batch, GroupChange, GroupRecord
 from router.work.partition import Partition, timer_name
 
@@ -24,9 +24,8 @@ def ledger_key(event: Event) -> str | None:
     """Return the service key of an event that is about a ledger, None where it is about a group."""
     if isinstance(event, ServiceDeploy):
         return event.key
-    if getattr(event, "generation", None) == 0 and hasattr(event, "target"):
-        group: str = event.group  # type: ignore[union-attr]  Settled and Begun alone have a target
-        return group
+    if isinstance(event, Settled | Begun) and event.generation == 0:
+        return event.group
     return None
 
 
@@ -80,5 +79,3 @@ def _members(record: GroupRecord, change: GroupChange, decision: Decision) -> No
 def _timers(key: str, decision: Decision, batch: Batch) -> None:
     for timer in decision.timers:
         batch.timers[timer_name(timer.kind, key, timer.generation)] = timer.at
-
-

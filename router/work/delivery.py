@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from router.decide.settle import PARTITIONS
 from router.kit import backoff
+from router.model.deploys import Deploy
 from router.model.destinations import Lane, Want
 from router.model.errors import StoreUnavailable
 from router.model.events import Begun, DeployNoticed, Settled
 from router.model.outcomes import Delivered, Outcome, Refused, Retry, Unsure
 from router.ports import ChangeJob, IncidentJob
 from router.work import jobs
-from router.work.jobs import JobKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
     from router.kit.metrics import Metrics
     from router.kit.tasks import Tasks
-    from router.model.deploys import Deploy
     from router.model.destinations import Destination
     from router.model.events import Alert
     from router.model.incidents import Incident
     from router.ports import Clock, GroupRecord, Notifier
     from router.rulebook.book import Rulebook, Target
     from router.work.engine import Engine
+    from router.work.jobs import JobKey
     from router.work.partition import Partition
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,7 @@ class Deliveries:
         """Start the workers of every lane."""
         for lane, count in WORKERS.items():
             for n in range(count):
-                tasks.keep(f"deliver-{lane}-{n}", lambda lane=lane: self._work(lane))  # type: ignore[misc]
+                tasks.keep(f"deliver-{lane}-{n}", partial(self._work, lane))
 
     @property
     def idle(self) -> bool:
@@ -132,16 +133,22 @@ class Deliveries:
         while not self._stopping:
             wake.clear()
             now = jobs.seconds(self._clock.now())
-            job = queue.pop(now)
-            if job is None:
-                at = queue.next_at()
+            popped = queue.pop(now)
+            if popped is None:
+                at = queue.next_at(now)
                 try:
                     async with asyncio.timeout(None if at is None else max(0.001, at - now)):
                         await wake.wait()
                 except TimeoutError:
                     pass
                 continue
+            job, rank = popped
             self._metrics.queue.labels(lane).set(len(queue))
+            if (closed := self._closed(job)) > 0:
+                queue.hold(job.gate, now + closed)
+                queue.finish(job)
+                queue.add(job, rank, 0.0, now)
+                continue
             self._under_way += 1
             settled = False
             try:
@@ -159,7 +166,14 @@ class Deliveries:
         """Queue what is due now: a newer wish, or the next try."""
         partition = self._engine.partitions.get(job.partition)
         if partition is not None:
-            self.announce(partition, [job.group] if job.generation else [], [] if job.generation else [job.group])
+            self.announce(
+                partition, [job.group] if job.generation else [], [] if job.generation else [job.group]
+            )
+
+    def _closed(self, job: JobKey) -> float:
+        """Return for how many seconds the job's target wants nothing."""
+        target = self._book().target(job.gate)
+        return self._notifiers(target).hold(target.options) if target is not None else 0.0
 
     # --- one attempt --------------------------------------------------------------------------------
 
@@ -183,6 +197,8 @@ class Deliveries:
         subject, destination = found
         outcome = await self._send(job, subject, destination, partition)
         retry_at = self._retry_at(outcome, destination.tries + 1)
+        if isinstance(outcome, Retry) and outcome.reason == "rateLimited" and outcome.after_s > 0:
+            self._lanes[lane].hold(job.gate, jobs.seconds(self._clock.now()) + outcome.after_s)
         settled = Settled(
             group=job.group,
             generation=job.generation,
@@ -246,7 +262,7 @@ class Deliveries:
             self._metrics.failed.labels(notifier.kind, outcome.reason).inc()
         return outcome
 
-    async def _call(  # noqa: PLR0913  what a job is made of
+    async def _call(
         self,
         notifier: Notifier,
         job: JobKey,
@@ -256,9 +272,9 @@ class Deliveries:
         partition: Partition,
     ) -> Outcome:
         now, book = self._clock.now(), self._book()
-        if not job.generation:
-            return await notifier.send_change(ChangeJob(subject, destination, target.id, target.options, now))  # type: ignore[arg-type]  generation 0 is a deploy
-        head: Incident = subject  # type: ignore[assignment]  any other generation is an incident
+        if isinstance(subject, Deploy):
+            return await notifier.send_change(ChangeJob(subject, destination, target.id, target.options, now))
+        head = subject
         members = sample(partition.groups[job.group], head.generation)
         changed = [r.text for r in head.why] if destination.have is not Want.NOTHING else []
         links = incident_links(head, book, self._base_url)
@@ -269,6 +285,9 @@ class Deliveries:
     def _retry_at(self, outcome: Outcome, tries: int) -> datetime | None:
         if isinstance(outcome, Delivered | Refused):
             return None
+        if isinstance(outcome, Retry) and outcome.reason == "rateLimited" and outcome.after_s > 0:
+            # They said when; the gate is closed until then, so this one need not grow.
+            return self._clock.now() + timedelta(seconds=outcome.after_s)
         pause = backoff.delay_s(tries, first_s=FIRST_S, cap_s=CAP_S, rng=self._rng)
         if isinstance(outcome, Retry):
             pause = max(pause, min(outcome.after_s, 15 * CAP_S))
@@ -281,7 +300,13 @@ def log_outcome(job: JobKey, destination: Destination, outcome: Outcome) -> None
     if isinstance(outcome, Delivered):
         log.info("delivered", **known)
     else:
-        log.warning("not_delivered", outcome=type(outcome).__name__, reason=outcome.reason, detail=outcome.detail, **known)
+        log.warning(
+            "not_delivered",
+            outcome=type(outcome).__name__,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            **known,
+        )
 
 
 def sample(record: GroupRecord, generation: int) -> list[Alert]:

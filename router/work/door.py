@@ -79,7 +79,9 @@ class Door:
 
     async def _append(self, placed: Sequence[placing.Placed]) -> Taken:
         count = self._store.partitions
-        items = [Item(keys.partition_of(p.key, count), p.urgent, p.versions, codec.encode(p.event)) for p in placed]
+        items = [
+            Item(keys.partition_of(p.key, count), p.urgent, p.versions, codec.encode(p.event)) for p in placed
+        ]
         return await self._submit(items, [p.event for p in placed])
 
     async def _submit(self, items: list[Item], events: list[Stored]) -> Taken:

@@ -17,7 +17,7 @@ import structlog
 from router.decide import engine as deciding
 from router.model import codec
 from router.model.errors import Fenced, StoreError, StoreUnavailable
-from router.model.events import DeployNoticed, Event, GroupAlerts
+from router.model.events import DeployNoticed, Event, GroupAlerts, ServiceDeploy
 from router.model.keys import partition_of, service_key
 from router.ports import Batch, DeadLetter
 from router.work import applying
@@ -218,7 +218,9 @@ class Engine:
         for urgent in (True, False):
             while r.count < share and (pending := partition.pop(urgent=urgent, now=self._clock.monotonic())):
                 r.entries.append(pending)
-                r.count += sum(len(e.alerts) if isinstance(e, GroupAlerts) else 1 for e in pending.events) or 1
+                r.count += (
+                    sum(len(e.alerts) if isinstance(e, GroupAlerts) else 1 for e in pending.events) or 1
+                )
                 r.work += [(_Work(_key(e), e), pending) for e in pending.events]
         r.count += len(r.internal) + len(r.timers)
         return r if r.count else None
@@ -292,7 +294,12 @@ class Engine:
                 applying.apply(r.partition, w.key, decision, r.batch)
             except Exception:
                 self._metrics.decide_failures.inc()
-                log.exception("decide_failed", group=w.key, entry=pending.id if pending else "", kind=type(w.event).__name__)
+                log.exception(
+                    "decide_failed",
+                    group=w.key,
+                    entry=pending.id if pending else "",
+                    kind=type(w.event).__name__,
+                )
                 if pending is not None:
                     r.failed.add(pending.id)
                 continue
@@ -382,20 +389,20 @@ class Engine:
             partition.groups.setdefault(job.group, record)
         elif not job.generation and job.group not in partition.ledgers:
             partition.ledgers |= {
-                k: v for k, v in (await self._store.ledgers({job.group: job.partition})).items() if k not in partition.ledgers
+                k: v
+                for k, v in (await self._store.ledgers({job.group: job.partition})).items()
+                if k not in partition.ledgers
             }
         return partition if self.partitions.get(job.partition) is partition else None
 
 
 def _key(event: Event) -> str:
-    ledger = applying.ledger_key(event)
-    if ledger is not None:
-        return ledger
-    return "" if isinstance(event, DeployNoticed) else event.group  # type: ignore[union-attr]  all others have a group
+    """Return the group or service key that an event is about; a notice is about none yet."""
+    if isinstance(event, DeployNoticed):
+        return ""
+    return event.key if isinstance(event, ServiceDeploy) else event.group
 
 
 def _resolve(internal: Internal, *, done: bool) -> None:
     if internal.done is not None and not internal.done.done():
         internal.done.set_result(done)
-
-

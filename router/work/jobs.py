@@ -6,7 +6,7 @@ Pure bookkeeping: a job is a name, never content; what is sent is read when it i
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from router.decide.settle import PARTITIONS
@@ -33,23 +33,34 @@ class JobKey:
     generation: int
     target: str
 
+    @property
+    def gate(self) -> str:
+        """The target alone: what is slow or closed as a whole."""
+        return self.target.rpartition("|")[2]
 
-@dataclass(slots=True)
+
 class LaneQueue:
-    """One lane: ready jobs by (severity, order), later ones by their time; each job at most once."""
+    """One lane: ready jobs per gate by (severity, order), later ones by their time; each job at most once.
 
-    _ready: list[tuple[int, int, JobKey]] = field(default_factory=list)
-    _later: list[tuple[float, int, int, JobKey]] = field(default_factory=list)
-    _known: set[JobKey] = field(default_factory=set)
-    _busy: set[JobKey] = field(default_factory=set)
-    _count: int = 0
+    A gate is a target: where the other side asks for patience, its gate is closed for a
+    while and the jobs behind it stay where they are, instead of being tried one by one.
+    Times are seconds of one clock.
+    """
+
+    def __init__(self) -> None:
+        self._ready: dict[str, list[tuple[int, int, JobKey]]] = {}
+        self._later: list[tuple[float, int, int, JobKey]] = []
+        self._closed: dict[str, float] = {}
+        self._known: set[JobKey] = set()
+        self._busy: set[JobKey] = set()
+        self._count = 0
 
     def __len__(self) -> int:
         """Return how many wait, those under way not counted."""
         return len(self._known) - len(self._busy)
 
     def add(self, job: JobKey, rank: int, not_before: float, now: float) -> bool:
-        """Queue a job, unless it waits or is under way; ``not_before`` and ``now`` are seconds of one clock."""
+        """Queue a job, unless it waits or is under way."""
         if job in self._known:
             return False
         self._known.add(job)
@@ -57,24 +68,37 @@ class LaneQueue:
         if not_before > now:
             heapq.heappush(self._later, (not_before, rank, self._count, job))
         else:
-            heapq.heappush(self._ready, (rank, self._count, job))
+            heapq.heappush(self._ready.setdefault(job.gate, []), (rank, self._count, job))
         return True
 
-    def pop(self, now: float) -> JobKey | None:
-        """Return the next job whose time has come, marked as under way."""
+    def pop(self, now: float) -> tuple[JobKey, int] | None:
+        """Return the best job behind an open gate and its rank, marked as under way."""
         while self._later and self._later[0][0] <= now:
             _, rank, order, job = heapq.heappop(self._later)
-            heapq.heappush(self._ready, (rank, order, job))
-        while self._ready:
-            _, _, job = heapq.heappop(self._ready)
-            if job in self._known and job not in self._busy:
-                self._busy.add(job)
-                return job
-        return None
+            heapq.heappush(self._ready.setdefault(job.gate, []), (rank, order, job))
+        best: list[tuple[int, int, JobKey]] | None = None
+        for gate, heap in list(self._ready.items()):
+            while heap and (heap[0][2] not in self._known or heap[0][2] in self._busy):
+                heapq.heappop(heap)
+            if not heap:
+                del self._ready[gate]
+            elif self._closed.get(gate, 0.0) <= now and (best is None or heap[0] < best[0]):
+                best = heap
+        if best is None:
+            return None
+        rank, _, job = heapq.heappop(best)
+        self._busy.add(job)
+        return job, rank
 
-    def next_at(self) -> float | None:
-        """Return when the next later job is due."""
-        return self._later[0][0] if self._later else None
+    def hold(self, gate: str, until: float) -> None:
+        """Close a gate until then."""
+        self._closed[gate] = max(self._closed.get(gate, 0.0), until)
+
+    def next_at(self, now: float) -> float | None:
+        """Return when something may be ready that is not now."""
+        times = [self._later[0][0]] if self._later else []
+        times += [until for gate, until in self._closed.items() if gate in self._ready and until > now]
+        return min(times, default=None)
 
     def finish(self, job: JobKey) -> None:
         """Forget a job that was under way; it may be queued again."""
@@ -86,7 +110,9 @@ class LaneQueue:
         self._known = {j for j in self._known if j.partition != partition or j in self._busy}
 
 
-def due_in_group(partition: int, group: str, record: GroupRecord) -> Iterator[tuple[JobKey, Destination, int]]:
+def due_in_group(
+    partition: int, group: str, record: GroupRecord
+) -> Iterator[tuple[JobKey, Destination, int]]:
     """Yield what is due in a group: job, destination, rank."""
     heads: list[Incident] = list(record.past.values())
     if record.head is not None:
@@ -97,7 +123,9 @@ def due_in_group(partition: int, group: str, record: GroupRecord) -> Iterator[tu
                 yield JobKey(partition, group, head.generation, target), destination, head.severity.rank
 
 
-def due_in_ledger(partition: int, key: str, ledger: Ledger) -> Iterator[tuple[JobKey, Destination | None, int]]:
+def due_in_ledger(
+    partition: int, key: str, ledger: Ledger
+) -> Iterator[tuple[JobKey, Destination | None, int]]:
     """Yield what is due in a ledger; a None destination is the notice to all partitions."""
     if ledger.noticed < ledger.seen:
         yield JobKey(partition, key, 0, PARTITIONS), None, 0

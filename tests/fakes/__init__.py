@@ -1,0 +1,1 @@
+"""Stand-ins of the vendors: stateful, validating servers on loopback, whose faults a test chooses."""
