@@ -26,15 +26,12 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the wall time, aware, UTC."""
-        ...
 
     def monotonic(self) -> float:
         """Return seconds that only ever grow; for measuring, never for storing."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait that long by this clock."""
-        ...
 
 
 class Source(Protocol):
@@ -46,7 +43,6 @@ class Source(Protocol):
     @property
     def kind(self) -> str:
         """The name in the URL: ``/webhooks/<kind>``."""
-        ...
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], now: datetime) -> int:
         """Check the delivery's authenticity over the raw bytes, before any parsing.
@@ -56,7 +52,6 @@ class Source(Protocol):
         Raises:
             Rejected: 401, code ``bad_secret``, for whatever is not authentic; any junk included.
         """
-        ...
 
     def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
         """Return what the delivery tells; the same body gives the same events and ids.
@@ -64,7 +59,6 @@ class Source(Protocol):
         Raises:
             Rejected: 400 with what is wrong and where. Nothing else, whatever the bytes.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,37 +110,29 @@ class Notifier(Protocol):
     @property
     def kind(self) -> str:
         """The file's name; ``<kind>_configs`` in rules/receivers.yaml."""
-        ...
 
     @property
     def lane(self) -> Lane:
         """Which lane its incidents travel in."""
-        ...
 
     @property
     def tells_changes(self) -> bool:
         """True if :meth:`send_change` does something; decides whether deploys get a destination here."""
-        ...
 
     def ready(self, options: BaseModel) -> str:
         """Return "" if this target has all it needs, else what is missing, for people."""
-        ...
 
     def hold(self, options: BaseModel) -> float:
         """Return for how many seconds this target wants nothing (its pace, a Retry-After); 0: send now."""
-        ...
 
     async def send(self, job: IncidentJob) -> Outcome:
         """Make the destination show ``job.destination.want`` for ``job.incident``."""
-        ...
 
     async def send_change(self, job: ChangeJob) -> Outcome:
         """Tell of a deploy."""
-        ...
 
     async def close(self) -> None:
         """Give back threads and connections."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +206,12 @@ class LeaseSeen:
 
 @dataclass(slots=True)
 class GroupRecord:
-    """A group as stored."""
+    """A group as stored. ``broken`` says what of it this release cannot read; then nothing may be decided on it."""
 
     head: Incident | None = None
     members: dict[str, Member] = field(default_factory=dict)
     past: dict[int, Incident] = field(default_factory=dict)
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +221,16 @@ class InboxEntry:
     id: str
     urgent: bool
     events: tuple[Stored | bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """Which entries to read: of one lane of one partition, after this entry (exclusive, "" is the start)."""
+
+    partition: int
+    urgent: bool
+    count: int
+    after: str = ""
 
 
 @dataclass(slots=True)
@@ -282,58 +279,45 @@ class Store(Protocol):
     @property
     def partitions(self) -> int:
         """How many partitions there are; fixed at first start."""
-        ...
 
     async def accept(self, items: Sequence[Item], now: datetime) -> dict[int, Appended]:
         """Append what is new; when this returns it is as durable as promised. Safe to repeat.
 
         Atomic per partition. Raises StoreUnavailable also where memory or the inbox is full.
         """
-        ...
 
-    async def inbox(self, partition: int, *, urgent: bool, count: int) -> list[InboxEntry]:
-        """Return the oldest entries not yet acknowledged."""
-        ...
+    async def inbox(self, pages: Sequence[InboxPage]) -> list[list[InboxEntry]]:
+        """Return for each page the oldest entries not yet acknowledged, in one round trip."""
 
     async def try_count(self, partition: int, entry: str, *, clear: bool = False) -> int:
         """Count a failed decision of an entry and return the count; ``clear`` forgets it."""
-        ...
 
     async def leases(self) -> dict[int, LeaseSeen]:
         """Return what every lease looks like now."""
-        ...
 
     async def acquire(self, partition: int, owner: str, seen: LeaseSeen | None) -> Lease | None:
         """Take a lease that is free, ours by name, or still just as ``seen``; None where it is not."""
-        ...
 
     async def renew(self, lease: Lease, owner: str) -> bool:
         """Show that we live; False where the lease was taken."""
-        ...
 
     async def release(self, lease: Lease, owner: str) -> None:
         """Give a lease back, if we still hold it."""
-        ...
 
     async def beat(self, owner: str, *, gone: bool = False) -> dict[str, str]:
         """Show that this process lives, and return every process's beat."""
-        ...
 
     async def pending(self, partition: int) -> tuple[list[str], list[str], dict[str, datetime]]:
         """Return groups and service keys with something to deliver, and the wake-ups."""
-        ...
 
     async def groups(self, groups: Mapping[str, int]) -> dict[str, GroupRecord]:
         """Return these groups (with their partitions); an unknown one is an empty record."""
-        ...
 
     async def open_groups(self, partition: int, services: Sequence[str]) -> list[str]:
         """Return the groups with an open incident of one of these services."""
-        ...
 
     async def ledgers(self, keys: Mapping[str, int]) -> dict[str, Ledger]:
         """Return the ledgers of these service keys (with their partitions); unknown ones are left out."""
-        ...
 
     async def commit(self, batches: Sequence[tuple[Lease, Batch]]) -> list[Lease | StoreError]:
         """Write each batch in one atomic step, all in one round trip; return the leases for the next ones.
@@ -342,7 +326,6 @@ class Store(Protocol):
         written), StoreUnavailable where written or not is unknown, or another commit
         came between: take the lease anew and look again.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,11 +341,9 @@ class Intake(Protocol):
 
     async def take(self, source: str, told: Sequence[Told]) -> Taken:
         """Place and append what a source told. Raises StoreUnavailable: answer 503, the sender keeps it."""
-        ...
 
     async def command(self, command: Command) -> Taken:
         """Append what a person asked for; the same ``event_id`` counts once."""
-        ...
 
 
 class Reader(Protocol):
@@ -370,27 +351,21 @@ class Reader(Protocol):
 
     async def ping(self) -> None:
         """Raise StoreUnavailable where the store does not answer."""
-        ...
 
     async def incidents(self, *, include_closed: bool, limit: int) -> list[Incident]:
         """Return heads, newest first."""
-        ...
 
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         """Return one incident with its alerts and its timeline."""
-        ...
 
     async def deploys(self, *, limit: int) -> list[Deploy]:
         """Return deploys, newest first."""
-        ...
 
     async def dead_letters(self, *, limit: int) -> list[DeadLetter]:
         """Return dead letters, newest first."""
-        ...
 
     async def depths(self) -> dict[str, int]:
         """Return how much waits: inbox_urgent, inbox_normal, due, timers, dead, open."""
-        ...
 
 
 SourceFactory = Callable[[], Source]

@@ -59,7 +59,9 @@ class Desk:
         return changed if changed is not None else self.seen.members.get(key)
 
     def put(self, alert: Alert, generation: int) -> None:
-        self.out.members[alert.key] = Member(alert=alert, generation=generation, seen_at=self.event.received_at)
+        self.out.members[alert.key] = Member(
+            alert=alert, generation=generation, seen_at=self.event.received_at
+        )
 
     def open(self, alert: Alert) -> None:
         """Begin the next generation."""
@@ -133,7 +135,9 @@ def decide(event: GroupAlerts, seen: Snapshot, book: Rulebook, now: datetime) ->
         _judge(desk, alert)
     if event.truncated and event.truncated != desk.head.truncated and desk.head.state.open:
         desk.visible = True
-        desk.out.tell(now, Why.PAYLOAD_TRUNCATED, f"the sender left out {event.truncated} alerts (max_alerts)")
+        desk.out.tell(
+            now, Why.PAYLOAD_TRUNCATED, f"the sender left out {event.truncated} alerts (max_alerts)"
+        )
     if desk.visible or (desk.touched and desk.out.members):
         _finish(desk)
     return desk.out
@@ -155,7 +159,9 @@ def _judge(desk: Desk, alert: Alert) -> None:
         _judge_firing(desk, alert, member)
     elif old.firing:
         desk.ends(alert, member)
-    elif alert.starts_at > old.starts_at or (alert.ends_at or alert.starts_at) > (old.ends_at or old.starts_at):
+    elif alert.starts_at > old.starts_at or (alert.ends_at or alert.starts_at) > (
+        old.ends_at or old.starts_at
+    ):
         desk.put(alert, member.generation)
     else:
         desk.out.because(Why.ALERT_REPEATED)
@@ -216,7 +222,9 @@ def _finish(desk: Desk) -> None:
         head = _moved(desk, head)
     prune(desk, out)
     head = destinations.refresh(head, desk.book, out, louder=desk.rose and not desk.opened)
-    out.incident = msgspec.structs.replace(head, why=tuple(Reason(r.why, r.text[:_BOUNDED_TEXT]) for r in out.why[-5:] if r.text))
+    out.incident = msgspec.structs.replace(
+        head, why=tuple(Reason(r.why, r.text[:_BOUNDED_TEXT]) for r in out.why[-5:] if r.text)
+    )
 
 
 def _opened(desk: Desk, head: Incident) -> Incident:
@@ -247,7 +255,9 @@ def _moved(desk: Desk, head: Incident) -> Incident:
         out.tell(now, Why.SEVERITY_ROSE, f"severity rose to {desk.severity}", generation=head.generation)
         if head.state is State.ACKNOWLEDGED:
             # Who acknowledged a warning has not acknowledged a critical.
-            head = msgspec.structs.replace(head, state=State.TRIGGERED, acknowledged_at=None, acknowledged_by="")
+            head = msgspec.structs.replace(
+                head, state=State.TRIGGERED, acknowledged_at=None, acknowledged_by=""
+            )
     return head
 
 
@@ -256,7 +266,9 @@ def close(head: Incident, out: Decision, now: datetime, *, by: str, why: Why, te
     out.tell(now, why, text, by=by, generation=head.generation)
     out.timers.append(Timer(TimerKind.NOTIFY, head.generation, None))
     out.timers.append(Timer(TimerKind.FORGET, 0, now + RETENTION))
-    return msgspec.structs.replace(head, state=State.RESOLVED, resolved_at=now, resolved_by=by, updated_at=now)
+    return msgspec.structs.replace(
+        head, state=State.RESOLVED, resolved_at=now, resolved_by=by, updated_at=now
+    )
 
 
 def prune(desk: Desk, out: Decision) -> None:

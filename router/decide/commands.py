@@ -32,7 +32,9 @@ def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
         head = msgspec.structs.replace(
             head, state=State.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by=event.by, updated_at=now
         )
-        out.tell(now, Why.ACKNOWLEDGED, f"acknowledged by {event.by}", by=event.by, generation=head.generation)
+        out.tell(
+            now, Why.ACKNOWLEDGED, f"acknowledged by {event.by}", by=event.by, generation=head.generation
+        )
     else:
         if not head.state.open:
             out.because(Why.COMMAND_IGNORED, f"already {head.state}")

@@ -92,7 +92,9 @@ def _tag(image: str) -> str:
     return last.partition(":")[2]
 
 
-def _find(deploys: Sequence[Deploy], environment: str, names: tuple[str, ...], report: DeployReport) -> int | None:
+def _find(
+    deploys: Sequence[Deploy], environment: str, names: tuple[str, ...], report: DeployReport
+) -> int | None:
     """Return the index of the deploy that this report tells of, newest first."""
     for i, deploy in enumerate(deploys):
         if deploy.environment != environment:
@@ -155,7 +157,8 @@ def _tell(deploy: Deploy, before: Deploy | None, book: Rulebook) -> Deploy:
     if not targets:
         return deploy
     wishes = {
-        t.id: Destination(lane=Lane.REST, want=Want.TRIGGERED, want_version=deploy.version + 1) for t in targets
+        t.id: Destination(lane=Lane.REST, want=Want.TRIGGERED, want_version=deploy.version + 1)
+        for t in targets
     }
     return msgspec.structs.replace(deploy, destinations=wishes, version=deploy.version + 1)
 

@@ -11,7 +11,16 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from router.model import codec, keys
-from router.model.events import AlertBatch, Command, DeployNoticed, DeployReport, GroupAlerts, ServiceDeploy, Severity, Stored
+from router.model.events import (
+    AlertBatch,
+    Command,
+    DeployNoticed,
+    DeployReport,
+    GroupAlerts,
+    ServiceDeploy,
+    Severity,
+    Stored,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

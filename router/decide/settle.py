@@ -36,7 +36,13 @@ def begun(event: Begun, seen: Snapshot, now: datetime) -> Decision:
     if old is None:
         return out
     # Already begun: the process that began it died before it could say what came of it.
-    _put(event.generation, event.target, msgspec.structs.replace(old, begun=True, doubt=old.doubt or old.begun), seen, out)
+    _put(
+        event.generation,
+        event.target,
+        msgspec.structs.replace(old, begun=True, doubt=old.doubt or old.begun),
+        seen,
+        out,
+    )
     out.because(Why.DELIVERY_BEGUN)
     return out
 
@@ -54,7 +60,12 @@ def settled(event: Settled, seen: Snapshot, book: Rulebook, now: datetime) -> De
     new = _receipt(event, old, out, now)
     _put(event.generation, event.target, new, seen, out)
     if event.generation and new.dead:
-        out.tell(now, Why.DELIVERY_REFUSED, f"{event.target} was not told: {new.error}", generation=event.generation)
+        out.tell(
+            now,
+            Why.DELIVERY_REFUSED,
+            f"{event.target} was not told: {new.error}",
+            generation=event.generation,
+        )
     elif event.generation and isinstance(event.outcome, Delivered):
         out.tell(now, Why.DELIVERED, f"{event.target}: {event.want}", generation=event.generation)
     return out

@@ -35,14 +35,19 @@ _FAILED = -0.5
 _BEFORE = -6.0  # an alert that began before the deploy took effect outweighs all that speaks for it
 
 
-def attach(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook, out: Decision, now: datetime) -> Incident:
+def attach(
+    head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook, out: Decision, now: datetime
+) -> Incident:
     """Return the head with its suspects; the timeline tells when the first one changes."""
     found = find(head, ledgers, book)
     old = head.suspects
     head = msgspec.structs.replace(head, suspects=found)
     top = prime(found)
     if top is None:
-        out.because(Why.NO_SUSPECT, "no deploy is suspected" if head.service else "no service label, so no deploy can be suspected")
+        out.because(
+            Why.NO_SUSPECT,
+            "no deploy is suspected" if head.service else "no service label, so no deploy can be suspected",
+        )
     elif not old or old[0].deploy_id != top.deploy_id:
         text = f"suspected: {top.service} {top.version} in {top.environment}"
         out.tell(now, Why.SUSPECT_FOUND, text, generation=head.generation)
@@ -72,7 +77,9 @@ def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple
         text = f"{len(rivals) - 1} other deploys compete"
         against = Reason(Why.OTHER_DEPLOYS_COMPETE, text, _COMPETE)
         candidates = [
-            msgspec.structs.replace(s, score=s.score + _COMPETE, reasons=(*s.reasons, against)) if s.score > 0 else s
+            msgspec.structs.replace(s, score=s.score + _COMPETE, reasons=(*s.reasons, against))
+            if s.score > 0
+            else s
             for s in candidates
         ]
     candidates.sort(key=lambda s: (-s.score, -s.at.timestamp(), s.deploy_id))
@@ -120,10 +127,20 @@ def _kinship(deploy: Deploy, head: Incident) -> Reason:
 
 def _timing(deploy: Deploy, age: timedelta, skew: timedelta, *, effect: bool) -> list[Reason]:
     if -age > skew:
-        return [Reason(Why.ONSET_BEFORE_SWITCH, f"the alert began {words(-age)} before the deploy took effect", _BEFORE)]
+        return [
+            Reason(
+                Why.ONSET_BEFORE_SWITCH,
+                f"the alert began {words(-age)} before the deploy took effect",
+                _BEFORE,
+            )
+        ]
     when = words(max(age, -age)) if age.total_seconds() >= 0 else "moments"
     if not effect:
-        return [Reason(Why.STARTED_BEFORE_ONSET, f"the deploy was under way since {when} before the alert", _STARTED)]
+        return [
+            Reason(
+                Why.STARTED_BEFORE_ONSET, f"the deploy was under way since {when} before the alert", _STARTED
+            )
+        ]
     what = "traffic was switched" if DeployPhase.SWITCHED in deploy.phases else "it went live"
     return [Reason(Why.SWITCHED_BEFORE_ONSET, f"{what} {when} before the alert began", _SWITCHED)]
 

@@ -339,10 +339,7 @@ class PagerDuty:
         make = pdpyras.ChangeEventsAPISession if "change" in path else pdpyras.EventsAPISession
         session = make(key)
         session.url = self._url
-        session.timeout = (
-            0.25 * self._timeout_s,
-            0.6 * self._timeout_s,
-        )  # connect, read: below our own limit
+        session.timeout = (0.25 * self._timeout_s, 0.6 * self._timeout_s)  # connect, read: less than ours
         # One try: pdpyras sleeps between tries, and on 429 tries for ever (pdpyras 5.4.1, PDSession.request).
         # Its retry table cannot turn that off (0 means "not in the table"), its hook after each answer can.
         session.max_network_attempts = 0

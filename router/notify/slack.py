@@ -111,8 +111,7 @@ def _blocks(job: IncidentJob, alerts: int) -> list[dict[str, Any]]:
     incident = job.incident
     blocks = [_section(f"{_light(job)} *{_headline(job, 250)}*"), _facts(incident)]
     if incident.truncated:
-        left_out = f"the sender left out {incident.truncated} alerts: this is not the whole list"
-        blocks.append(_section(f":warning: *{left_out}*"))
+        blocks.append(_section(f":warning: *Incomplete: the sender left out {incident.truncated} alerts*"))
     notes = [incident.annotations.get(name, "") for name in ("summary", "description")]
     if said := "\n".join(escape(note, 400) for note in notes if note):
         blocks.append(_section(said))
@@ -122,8 +121,7 @@ def _blocks(job: IncidentJob, alerts: int) -> list[dict[str, Any]]:
         more = incident.firing - sum(a.firing for a in shown)
         listed = [_alert(a, incident) for a in shown] + ([f"… and {more} more firing"] if more > 0 else [])
         blocks.append(_section("\n".join(listed)))
-    urls = {**job.links, "deploy": incident.suspects[0].url if incident.suspects else ""}
-    if links := _links(urls):
+    if links := _links(dict(job.links) | {f"deploy {s.version}": s.url for s in incident.suspects[:1]}):
         blocks.append({"type": "context", "elements": [_mrkdwn(links)]})
     why = "; ".join(escape(r.text or r.why, 150) for r in incident.why[:3])
     footer = " · ".join(
@@ -269,8 +267,7 @@ class Slack:
 
     def hold(self, options: BaseModel) -> float:
         """Return how long the channel's pace, or Slack's own Retry-After, asks to wait."""
-        channel = options.channel if isinstance(options, Options) else ""
-        return self._pace.wait(channel, self._clock.monotonic())
+        return self._pace.wait(getattr(options, "channel", ""), self._clock.monotonic())
 
     async def send(self, job: IncidentJob) -> Outcome:
         """Post the incident's message, or edit it to what it should show."""
@@ -355,8 +352,7 @@ class Slack:
         return await self._call(method, name, {**body, "text": fit(body["text"], 1000), "blocks": []})
 
     async def _call(self, method: str, name: str, body: dict[str, Any]) -> _Answer:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._session = self._session or aiohttp.ClientSession(timeout=self._timeout)
         client = AsyncWebClient(
             self._token, self._url, session=self._session, retry_handlers=[], logger=_quiet
         )

@@ -35,7 +35,8 @@ async def findings(link: Link) -> list[Problem]:
         )
         return out
     if config.get("appendfsync") != "always" and info.get("aof_enabled") == "1":
-        text = f"appendfsync is {config.get('appendfsync')}: a power loss can lose about the last second of accepted events"
+        now = config.get("appendfsync")
+        text = f"appendfsync is {now}: a power loss can lose about the last second of accepted events"
         out.append(_problem("appendfsync", text, "set appendfsync always"))
     if config.get("no-appendfsync-on-rewrite") == "yes":
         text = "no-appendfsync-on-rewrite is on: while the AOF is rewritten nothing is synced"

@@ -125,8 +125,12 @@ def connect(
             sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
                 _hosts(parts.netloc, 26379),
                 sentinel_kwargs={**common, **tls},
-                **common, **auth, **tls, db=int(path[1]) if len(path) > 1 else 0, max_connections=max_connections,
-            )  # fmt: skip
+                **common,
+                **auth,
+                **tls,
+                db=int(path[1]) if len(path) > 1 else 0,
+                max_connections=max_connections,
+            )
             master: aredis.Redis = sentinel.master_for(path[0] if path else "mymaster")
             return master
         if mode == "cluster":

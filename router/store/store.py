@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from router.model import codec
 from router.model.errors import ConfigError, Fenced, Problem, StoreError, StoreUnavailable
 from router.model.keys import service_key
-from router.ports import Appended, GroupRecord, InboxEntry, Lease, LeaseSeen
+from router.ports import Appended, GroupRecord, InboxEntry, InboxPage, Lease, LeaseSeen
 from router.store import commits
 from router.store.keys import CONFIG, INSTANCES, SCHEMA, Keys
 from router.store.link import ACCEPT, LEASE, Link
@@ -87,12 +87,19 @@ class RedisStore:
             out[partition] = _appended(items, positions, answer)
         return out
 
-    async def inbox(self, partition: int, *, urgent: bool, count: int) -> list[InboxEntry]:
-        """Return the oldest entries not yet acknowledged."""
-        k = self.keys[partition]
-        stream = k.urgent if urgent else k.normal
-        (rows,) = await self.link.read([("XRANGE", stream, "-", "+", "COUNT", count)])
-        return [_entry(row, urgent=urgent) for row in rows]
+    async def inbox(self, pages: Sequence[InboxPage]) -> list[list[InboxEntry]]:
+        """Return for each page the oldest entries not yet acknowledged, in one round trip."""
+        commands = []
+        for page in pages:
+            k = self.keys[page.partition]
+            start = f"({page.after}" if page.after else "-"
+            commands.append(
+                ("XRANGE", k.urgent if page.urgent else k.normal, start, "+", "COUNT", page.count)
+            )
+        answers = await self.link.read(commands) if commands else []
+        return [
+            [_entry(row, urgent=p.urgent) for row in rows] for p, rows in zip(pages, answers, strict=True)
+        ]
 
     async def try_count(self, partition: int, entry: str, *, clear: bool = False) -> int:
         """Count a failed decision of an entry, or forget it."""
@@ -233,10 +240,13 @@ def group_record(row: Any) -> GroupRecord:
     out = GroupRecord()
     for field, value in pairs:
         name = field.decode()
-        if name == "h":
-            out.head = codec.incident(value)
-        elif name[0] == "m":
-            out.members[name[1:]] = codec.member(value)
-        elif name[0] == "p":
-            out.past[int(name[1:])] = codec.incident(value)
+        try:
+            if name == "h":
+                out.head = codec.incident(value)
+            elif name[0] == "m":
+                out.members[name[1:]] = codec.member(value)
+            elif name[0] == "p":
+                out.past[int(name[1:])] = codec.incident(value)
+        except codec.Undecodable as exc:
+            out.broken = f"field {name[:40]}: {exc}"
     return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.decide.decision import Decision, Snapshot
+from router.model import codec
 from router.model.events import Begun, ServiceDeploy, Settled
 from router.ports import Batch, GroupChange, GroupRecord
 from router.work.partition import Partition, timer_name
@@ -34,6 +35,9 @@ def snapshot(partition: Partition, key: str, event: Event, ledgers: Mapping[str,
     if ledger_key(event) is not None:
         return Snapshot(ledger=partition.ledgers.get(key))
     record = partition.groups.get(key) or GroupRecord()
+    if record.broken:
+        # Written by a newer release, or damaged: left alone. The event is tried again, then put aside.
+        raise codec.Undecodable(record.broken)
     return Snapshot(incident=record.head, members=record.members, past=record.past, ledgers=ledgers)
 
 

@@ -149,22 +149,30 @@ class Deliveries:
                 queue.finish(job)
                 queue.add(job, rank, 0.0, now)
                 continue
-            self._under_way += 1
-            settled = False
-            try:
-                settled = await self._attempt(job, lane)
-            except StoreUnavailable as exc:
-                log.warning("store_unavailable", doing="deliver", error=str(exc))
-                await self._clock.sleep(0.5)
-            finally:
-                self._under_way -= 1
-                queue.finish(job)
-            if settled:
-                self._again(job)
+            await self._one(job, lane)
 
-    def _again(self, job: JobKey) -> None:
-        """Queue what is due now: a newer wish, or the next try."""
-        partition = self._engine.partitions.get(job.partition)
+    async def _one(self, job: JobKey, lane: Lane) -> None:
+        """Make one attempt, and queue what is due after it: a newer wish, or the next try."""
+        queue = self._lanes[lane]
+        self._under_way += 1
+        try:
+            await self._attempt(job, lane)
+        except StoreUnavailable as exc:
+            log.warning("store_unavailable", doing="deliver", error=str(exc))
+            await self._clock.sleep(0.5)
+        finally:
+            self._under_way -= 1
+            queue.finish(job)
+        await self._again(job, lane)
+
+    async def _again(self, job: JobKey, lane: Lane) -> None:
+        try:
+            # It may have left memory meanwhile; without this look nobody would come back to it.
+            partition = await self._engine.load(job)
+        except StoreUnavailable:
+            now = jobs.seconds(self._clock.now())
+            self._add(lane, job, 0, now + 1.0, now)
+            return
         if partition is not None:
             self.announce(
                 partition, [job.group] if job.generation else [], [] if job.generation else [job.group]
@@ -177,23 +185,25 @@ class Deliveries:
 
     # --- one attempt --------------------------------------------------------------------------------
 
-    async def _attempt(self, job: JobKey, lane: Lane) -> bool:
-        """Make one attempt; True where the destination should be looked at again."""
+    async def _attempt(self, job: JobKey, lane: Lane) -> None:
+        """Make one attempt, if it is still wanted and still ours to make."""
         partition = await self._engine.load(job)
-        if partition is None or not self._may_send(job.partition):
-            return partition is not None
+        if partition is None:
+            return
+        if not self._may_send(job.partition):
+            await self._clock.sleep(0.2)  # the lease is not renewed: another may be sending this by now
+            return
         if job.target == PARTITIONS:
-            return await self._notice(job, partition)
+            await self._notice(job, partition)
+            return
         found = self._find(job, partition)
-        if found is None or not found[1].due:
-            return False
-        if found[1].have is Want.NOTHING:
+        if found is not None and found[1].due and found[1].have is Want.NOTHING:
             begun = Begun(group=job.group, generation=job.generation, target=job.target)
             if not await self._engine.post(job.partition, begun):
-                return True
+                return
             found = self._find(job, partition)
-            if found is None or not found[1].due:
-                return True
+        if found is None or not found[1].due:
+            return
         subject, destination = found
         outcome = await self._send(job, subject, destination, partition)
         retry_at = self._retry_at(outcome, destination.tries + 1)
@@ -210,17 +220,15 @@ class Deliveries:
         )
         log_outcome(job, destination, outcome)
         await self._engine.post(job.partition, settled)
-        return True
 
-    async def _notice(self, job: JobKey, partition: Partition) -> bool:
+    async def _notice(self, job: JobKey, partition: Partition) -> None:
         ledger = partition.ledgers.get(job.group)
         if ledger is None or ledger.noticed >= ledger.seen:
-            return False
+            return
         event_id = f"{ledger.service}:{ledger.seen}:{partition.lease.epoch}"
         await self._notices.notice(DeployNoticed(service=ledger.service, event_id=event_id))
         done = Settled(job.group, 0, PARTITIONS, Want.TRIGGERED, ledger.seen, Delivered())
         await self._engine.post(job.partition, done)
-        return True
 
     def _find(self, job: JobKey, partition: Partition) -> tuple[Incident | Deploy, Destination] | None:
         if job.generation:

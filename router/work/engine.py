@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -17,11 +17,12 @@ import structlog
 from router.decide import engine as deciding
 from router.model import codec
 from router.model.errors import Fenced, StoreError, StoreUnavailable
-from router.model.events import DeployNoticed, Event, GroupAlerts, ServiceDeploy
+from router.model.events import DeployNoticed, Event, GroupAlerts, TimerDue
 from router.model.keys import partition_of, service_key
-from router.ports import Batch, DeadLetter
+from router.ports import DeadLetter, InboxPage
 from router.work import applying
-from router.work.partition import Internal, Partition, Pending, timer_event
+from router.work.partition import Internal, Partition, Pending, timer_event, timer_name
+from router.work.rounds import Round, Work, finish, key_of, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,7 +46,8 @@ LEDGER_TTL_S = 1.0
 MOST_TRIES = 5
 _READ = 100
 _POLL_ALONE_S = 1.0
-_POLL_TOGETHER_S = 0.02
+_POLL_TOGETHER_S = 0.03
+_TIMER_AGAIN = timedelta(seconds=5)
 
 
 class Outbox(Protocol):
@@ -53,31 +55,9 @@ class Outbox(Protocol):
 
     def announce(self, partition: Partition, keys: Iterable[str], ledger_keys: Iterable[str]) -> None:
         """Look at these groups and ledgers, and queue what is due."""
-        ...
 
     def forget(self, partition: int) -> None:
         """Drop what is queued for a partition that is not ours any more."""
-        ...
-
-
-@dataclass(slots=True)
-class _Work:
-    key: str
-    event: Event
-
-
-@dataclass(slots=True)
-class _Round:
-    """What one partition does in one round."""
-
-    partition: Partition
-    entries: list[Pending] = field(default_factory=list)
-    internal: list[Internal] = field(default_factory=list)
-    timers: list[str] = field(default_factory=list)
-    work: list[tuple[_Work, Pending | None]] = field(default_factory=list)
-    failed: set[str] = field(default_factory=set)
-    batch: Batch = field(default_factory=Batch)
-    count: int = 0
 
 
 class Engine:
@@ -124,7 +104,7 @@ class Engine:
         if self.outbox is not None:
             self.outbox.forget(number)
         for internal in partition.internal:
-            _resolve(internal, done=False)
+            resolve(internal, done=False)
 
     async def post(self, partition: int, event: Event) -> bool:
         """Hand in an event from within; True once it is committed, False where it never will be."""
@@ -152,7 +132,7 @@ class Engine:
                 worked = await self._round()
             except StoreUnavailable as exc:
                 log.warning("store_unavailable", doing="decide", error=str(exc))
-                await self._clock.sleep(0.5)
+                await self._clock.sleep(0.2)
                 continue
             finally:
                 self._busy = False
@@ -180,52 +160,74 @@ class Engine:
         rounds = [r for p in list(self.partitions.values()) if (r := self._collect(p)) is not None]
         if not rounds:
             return 0
+        try:
+            await self._work(rounds)
+        except BaseException as exc:
+            # What was collected is out of memory's queues: only reading everything anew brings it back.
+            error = exc if isinstance(exc, StoreError) else StoreUnavailable(type(exc).__name__)
+            for r in rounds:
+                self._lost(r, error)
+            raise
+        self._evict()
+        return sum(r.count for r in rounds)
+
+    async def _work(self, rounds: list[Round]) -> None:
         await self._expand(rounds)
         await self._load_groups(rounds)
         ledgers = await self._load_ledgers(rounds)
         for r in rounds:
             self._decide(r, ledgers)
         await self._count_failures(rounds)
-        await self._commit([r for r in rounds if self.partitions.get(r.partition.number) is r.partition])
-        self._evict()
-        return sum(r.count for r in rounds)
+        ours = [r for r in rounds if self._ours(r)]
+        await self._commit(ours)
+        for r in rounds:
+            if r not in ours:
+                self._lost(r, Fenced("the lease was lost meanwhile"))
+
+    def _ours(self, r: Round) -> bool:
+        return self.partitions.get(r.partition.number) is r.partition
 
     async def _read(self) -> None:
         """Read inboxes: those known to be behind, and now and then all, for what others appended."""
         poll = self._clock.monotonic() >= self._next_poll
         if poll:
             self._next_poll = self._clock.monotonic() + (_POLL_ALONE_S if self.alone else _POLL_TOGETHER_S)
-        for partition in list(self.partitions.values()):
+        asked: list[tuple[Partition, InboxPage, int]] = []
+        for partition in self.partitions.values():
             for urgent in (True, False):
                 lane = partition.lanes[urgent]
                 if partition.wants_read(urgent=urgent) or (poll and not lane.ready):
-                    declined = lane.declined
-                    count = _READ + len(partition.held)
-                    entries = await self._store.inbox(partition.number, urgent=urgent, count=count)
-                    partition.fill(entries, urgent=urgent, asked=count, declined_before=declined)
+                    page = InboxPage(partition.number, urgent, _READ, lane.after)
+                    asked.append((partition, page, lane.declined))
+        if not asked:
+            return
+        answers = await self._store.inbox([page for _, page, _ in asked])
+        for (partition, page, declined), entries in zip(asked, answers, strict=True):
+            partition.fill(entries, urgent=page.urgent, asked=page.count, declined_before=declined)
 
-    def _collect(self, partition: Partition) -> _Round | None:
-        r = _Round(partition)
+    def _collect(self, partition: Partition) -> Round | None:
+        r = Round(partition)
         while partition.internal:
             r.internal.append(partition.internal.popleft())
-        r.work += [(_Work(_key(i.event), i.event), None) for i in r.internal]
+        r.work += [(Work(key_of(i.event), i.event), None) for i in r.internal]
         now = self._clock.now()
         while (name := partition.due_timer(now)) is not None:
             r.timers.append(name)
             if (event := timer_event(name)) is not None:
-                r.work.append((_Work(event.group, event), None))
-        share = max(1, ROUND // max(1, len(self.partitions)))
+                r.work.append((Work(event.group, event), None))
+        busy = sum(1 for p in self.partitions.values() if any(lane.ready for lane in p.lanes.values()))
+        share = ROUND // max(1, busy)
         for urgent in (True, False):
             while r.count < share and (pending := partition.pop(urgent=urgent, now=self._clock.monotonic())):
                 r.entries.append(pending)
                 r.count += (
                     sum(len(e.alerts) if isinstance(e, GroupAlerts) else 1 for e in pending.events) or 1
                 )
-                r.work += [(_Work(_key(e), e), pending) for e in pending.events]
+                r.work += [(Work(key_of(e), e), pending) for e in pending.events]
         r.count += len(r.internal) + len(r.timers)
         return r if r.count else None
 
-    async def _expand(self, rounds: list[_Round]) -> None:
+    async def _expand(self, rounds: list[Round]) -> None:
         """A notice becomes one piece of work for each open group that it may concern."""
         for r in rounds:
             notices = [(w, p) for w, p in r.work if isinstance(w.event, DeployNoticed)]
@@ -237,9 +239,9 @@ class Engine:
                 self._foreign.pop(w.event.service, None)
                 services = [w.event.service, *self._book().dependents(w.event.service)]
                 groups = await self._store.open_groups(r.partition.number, services)
-                r.work += [(_Work(g, w.event), pending) for g in groups]
+                r.work += [(Work(g, w.event), pending) for g in groups]
 
-    async def _load_groups(self, rounds: list[_Round]) -> None:
+    async def _load_groups(self, rounds: list[Round]) -> None:
         groups: dict[str, int] = {}
         ledgers: dict[str, int] = {}
         for r in rounds:
@@ -255,7 +257,7 @@ class Engine:
         for key, ledger in (await self._store.ledgers(ledgers)).items():
             by_number[ledgers[key]].ledgers.setdefault(key, ledger)
 
-    async def _load_ledgers(self, rounds: list[_Round]) -> dict[str, Ledger]:
+    async def _load_ledgers(self, rounds: list[Round]) -> dict[str, Ledger]:
         """Return by service the ledgers in which suspects may be looked for."""
         book, now = self._book(), self._clock.monotonic()
         wanted: set[str] = set()
@@ -284,7 +286,7 @@ class Engine:
 
     # --- decide and commit ------------------------------------------------------------------------
 
-    def _decide(self, r: _Round, ledgers: dict[str, Ledger]) -> None:
+    def _decide(self, r: Round, ledgers: dict[str, Ledger]) -> None:
         book, now = self._book(), self._clock.now()
         whys: Counter[str] = Counter()
         for w, pending in r.work:
@@ -302,6 +304,10 @@ class Engine:
                 )
                 if pending is not None:
                     r.failed.add(pending.id)
+                elif isinstance(w.event, TimerDue):
+                    name = timer_name(w.event.kind, w.event.group, w.event.generation)
+                    r.partition.rearm(name, now + _TIMER_AGAIN)
+                    r.timers.remove(name)
                 continue
             for reason in decision.why:
                 whys[reason.why] += 1
@@ -315,15 +321,15 @@ class Engine:
                 if pending.raw:
                     self._bury(r, "undecodable", "this release cannot read it", pending.raw)
 
-    def _ack(self, r: _Round, pending: Pending) -> None:
+    def _ack(self, r: Round, pending: Pending) -> None:
         (r.batch.acks_urgent if pending.urgent else r.batch.acks_normal).append(pending.id)
 
-    def _bury(self, r: _Round, kind: str, reason: str, payloads: Iterable[bytes]) -> None:
+    def _bury(self, r: Round, kind: str, reason: str, payloads: Iterable[bytes]) -> None:
         for payload in payloads:
             r.batch.dead.append(DeadLetter(self._clock.now(), kind, reason, payload))
             self._metrics.dead.labels(kind).inc()
 
-    async def _count_failures(self, rounds: list[_Round]) -> None:
+    async def _count_failures(self, rounds: list[Round]) -> None:
         """A poison event must not stop the rest: a few tries, then it is put aside."""
         for r in rounds:
             for pending in r.entries:
@@ -337,7 +343,7 @@ class Engine:
                 else:
                     r.partition.put_back(pending, self._clock.monotonic() + 0.2 * 2**tries)
 
-    async def _commit(self, rounds: list[_Round]) -> None:
+    async def _commit(self, rounds: list[Round]) -> None:
         full = [r for r in rounds if r.batch]
         results = await self._store.commit([(r.partition.lease, r.batch) for r in full]) if full else []
         for r, result in zip(full, results, strict=True):
@@ -348,27 +354,28 @@ class Engine:
             self._metrics.decided.inc(r.count)
             r.partition.lease = result
         for r in rounds:
-            if self.partitions.get(r.partition.number) is r.partition:
+            if self._ours(r):
                 self._committed(r)
+            else:
+                finish(r, done=False)  # taken from us meanwhile: whoever waits looks again
 
-    def _committed(self, r: _Round) -> None:
+    def _committed(self, r: Round) -> None:
         partition = r.partition
         partition.done(r.batch.acks_urgent)
         partition.done(r.batch.acks_normal)
         for name, at in r.batch.timers.items():
             partition.set_timer(name, at)
-        for internal in r.internal:
-            _resolve(internal, done=True)
+        finish(r, done=True)
         if self.outbox is not None:
             self.outbox.announce(partition, r.batch.groups, r.batch.ledgers)
 
-    def _lost(self, r: _Round, error: StoreError) -> None:
+    def _lost(self, r: Round, error: StoreError) -> None:
         """Forget the partition: its lease is taken anew (or is another's), and all is read again."""
         self._metrics.commits.labels("fenced" if isinstance(error, Fenced) else "unsure").inc()
         log.warning("commit_failed", partition=r.partition.number, error=str(error))
-        for internal in r.internal:
-            _resolve(internal, done=False)
-        self.drop(r.partition.number)
+        finish(r, done=False)
+        if self._ours(r):
+            self.drop(r.partition.number)
 
     def _evict(self) -> None:
         """Keep memory bounded; whatever is dropped is in the store."""
@@ -394,15 +401,3 @@ class Engine:
                 if k not in partition.ledgers
             }
         return partition if self.partitions.get(job.partition) is partition else None
-
-
-def _key(event: Event) -> str:
-    """Return the group or service key that an event is about; a notice is about none yet."""
-    if isinstance(event, DeployNoticed):
-        return ""
-    return event.key if isinstance(event, ServiceDeploy) else event.group
-
-
-def _resolve(internal: Internal, *, done: bool) -> None:
-    if internal.done is not None and not internal.done.done():
-        internal.done.set_result(done)

@@ -49,6 +49,7 @@ class _Lane:
     ready: deque[Pending] = field(default_factory=deque)
     count: int = 0
     behind: bool = True  # at first, the store may hold more than memory does
+    after: str = ""  # the last entry read from the store; ids only grow, so nothing older can appear
     declined: int = 0
 
 
@@ -86,6 +87,8 @@ class Partition:
     def fill(self, entries: Sequence[InboxEntry], *, urgent: bool, asked: int, declined_before: int) -> None:
         """Take entries read from the store, oldest first, less those already held."""
         lane = self.lanes[urgent]
+        if entries:
+            lane.after = entries[-1].id
         for entry in entries:
             if entry.id not in self.held:
                 events = [e for e in entry.events if not isinstance(e, bytes)]
@@ -147,10 +150,9 @@ class Partition:
                 return name
         return None
 
-    def rearm(self, name: str) -> None:
-        """Put back a wake-up whose commit failed."""
-        if (at := self._timers.get(name)) is not None:
-            heapq.heappush(self._heap, (at, name))
+    def rearm(self, name: str, at: datetime) -> None:
+        """Put a wake-up whose decision failed off until then, in memory only."""
+        self.set_timer(name, at)
 
     def next_timer(self) -> datetime | None:
         """Return when the next wake-up is due."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,9 @@ from router.model.events import Alert, DeployPhase, Severity
 from router.model.incidents import Incident, State, Suspect
 from router.model.reasons import Reason, Why
 from router.ports import ChangeJob, IncidentJob, NotifierContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ONSET = datetime(2026, 3, 1, 10, 3, tzinfo=UTC)
 GROUP = "7f3a9c21b04d55e0"
@@ -43,12 +46,17 @@ def context(clock: ManualClock | None = None, timeout_s: float = 10.0, **setting
     return NotifierContext(clock or ManualClock(), settings, {"PD_KEY": "R" + "0" * 31}, timeout_s)
 
 
-def alert(n: int, *, firing: bool = True, **labels: str) -> Alert:
+def alert(n: int, labels: Mapping[str, str] | None = None, *, firing: bool = True) -> Alert:
     """Return an alert of payment-service."""
     return Alert(
         key=f"alertmanager:{n:016x}",
         firing=firing,
-        labels={"alertname": "HighErrorRate", "service": "payment-service", "pod": f"payment-{n}", **labels},
+        labels={
+            "alertname": "HighErrorRate",
+            "service": "payment-service",
+            "pod": f"payment-{n}",
+            **(labels or {}),
+        },
         annotations={"summary": f"pod payment-{n} answers 12 % of requests with 5xx"},
         starts_at=ONSET,
         ends_at=None if firing else ONSET + timedelta(minutes=9),

@@ -11,7 +11,7 @@ from router.model import codec
 from router.model.errors import ConfigError, Fenced, StoreUnavailable
 from router.model.events import Alert, DeployNoticed, GroupAlerts
 from router.model.incidents import Entry, Incident, Member, State
-from router.ports import Batch, DeadLetter, GroupChange, Item, Lease, LeaseSeen
+from router.ports import Batch, DeadLetter, GroupChange, InboxPage, Item, Lease, LeaseSeen
 from router.store import checks
 from router.store.link import ACCEPT, COMMIT, LEASE, Link, connect
 from router.store.reads import RedisReader
@@ -43,12 +43,14 @@ def head(state: State = State.TRIGGERED, generation: int = 1, service: str = "pa
 
 async def test_accept_appends_new_and_stops_repeats(store: RedisStore) -> None:
     """An unchanged repeat is told apart from what is new, in one call and across calls."""
-    first = await store.accept([item(0, b"a", b"1"), item(0, b"a", b"1"), item(0, b"b", b"1"), item(1, b"a", b"1")], NOW)
+    first = await store.accept(
+        [item(0, b"a", b"1"), item(0, b"a", b"1"), item(0, b"b", b"1"), item(1, b"a", b"1")], NOW
+    )
     assert first[0].fresh == {0, 2}
     assert first[1].fresh == {3}
     second = await store.accept([item(0, b"a", b"1"), item(0, b"a", b"2")], NOW)
     assert second[0].fresh == {1}
-    entries = await store.inbox(0, urgent=False, count=10)
+    entries = (await store.inbox([InboxPage(0, False, 10)]))[0]
     events = [e.service for entry in entries for e in entry.events if isinstance(e, DeployNoticed)]
     assert events == ["a", "b", "a"]
 
@@ -80,7 +82,7 @@ async def test_large_accepts_are_split_into_entries(store: RedisStore) -> None:
     done = await store.accept(items, NOW)
     assert len(done[0].fresh) == 2600
     for urgent, told in ((True, done[0].urgent), (False, done[0].normal)):
-        stored = {e.id: e.events for e in await store.inbox(0, urgent=urgent, count=100)}
+        stored = {e.id: e.events for e in (await store.inbox([InboxPage(0, urgent, 100)]))[0]}
         for entry, positions in told:
             names = [e.service for e in stored[entry] if isinstance(e, DeployNoticed)]
             assert names == [str(i) for i in positions]
@@ -89,7 +91,7 @@ async def test_large_accepts_are_split_into_entries(store: RedisStore) -> None:
 async def test_commit_writes_all_and_acknowledges(store: RedisStore) -> None:
     """State, timeline, wake-ups, dead letters and the acknowledgement are there after one commit."""
     await store.accept([item(2, b"a", b"1")], NOW)
-    (entry,) = await store.inbox(2, urgent=False, count=10)
+    (entry,) = (await store.inbox([InboxPage(2, False, 10)]))[0]
     lease = await store.acquire(2, "me", None)
     assert lease is not None
     alert = Alert("am:1", True, {"a": "b"}, {}, NOW)
@@ -102,7 +104,7 @@ async def test_commit_writes_all_and_acknowledges(store: RedisStore) -> None:
     record = (await store.groups({GROUP: 2}))[GROUP]
     assert record.head == head()
     assert record.members["am:1"].alert == alert
-    assert await store.inbox(2, urgent=False, count=10) == []
+    assert (await store.inbox([InboxPage(2, False, 10)]))[0] == []
     groups, _, timers = await store.pending(2)
     assert groups == [GROUP]
     assert timers == {"notify|x|1": NOW}
@@ -210,7 +212,7 @@ async def test_accepted_survives_kill_nine(server: EmbeddedServer) -> None:
     server.process.kill()
     await server.process.wait()
     await server.start()
-    assert len(await store.inbox(0, urgent=False, count=10)) == 1
+    assert len((await store.inbox([InboxPage(0, False, 10)]))[0]) == 1
     await link.close()
 
 
@@ -246,11 +248,13 @@ def test_scripts_declare_their_flags() -> None:
 async def test_an_unreadable_entry_is_kept_raw(store: RedisStore, link: Link) -> None:
     """An entry that this release cannot decode is handed on as bytes, not dropped and not guessed at."""
     await link.client.xadd("ir:{0}:in:lo", {"d": b'{"type":"from_the_future"}'})
-    (entry,) = await store.inbox(0, urgent=False, count=1)
+    (entry,) = (await store.inbox([InboxPage(0, False, 1)]))[0]
     assert entry.events == (b'{"type":"from_the_future"}',)
 
 
 def test_group_alerts_round_trip() -> None:
     """An event read back from the inbox is the event that was appended."""
-    event = GroupAlerts(GROUP, "root", {"a": "b"}, [Alert("am:1", False, {}, {}, NOW, NOW)], NOW, "alertmanager")
+    event = GroupAlerts(
+        GROUP, "root", {"a": "b"}, [Alert("am:1", False, {}, {}, NOW, NOW)], NOW, "alertmanager"
+    )
     assert codec.stored(codec.encode(event)) == event

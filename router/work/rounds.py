@@ -1,0 +1,53 @@
+"""What one partition does in one round of the engine: plain data, and who is told how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from router.model.events import DeployNoticed, Event, ServiceDeploy
+from router.ports import Batch
+
+if TYPE_CHECKING:
+    from router.work.partition import Internal, Partition, Pending
+
+
+@dataclass(slots=True)
+class Work:
+    """One event with the group or service key that it is about."""
+
+    key: str
+    event: Event
+
+
+@dataclass(slots=True)
+class Round:
+    """What one partition does in one round."""
+
+    partition: Partition
+    entries: list[Pending] = field(default_factory=list)
+    internal: list[Internal] = field(default_factory=list)
+    timers: list[str] = field(default_factory=list)
+    work: list[tuple[Work, Pending | None]] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+    batch: Batch = field(default_factory=Batch)
+    count: int = 0
+
+
+def key_of(event: Event) -> str:
+    """Return the group or service key that an event is about; a notice is about none yet."""
+    if isinstance(event, DeployNoticed):
+        return ""
+    return event.key if isinstance(event, ServiceDeploy) else event.group
+
+
+def finish(r: Round, *, done: bool) -> None:
+    """Tell those who wait for their events from within."""
+    for internal in r.internal:
+        resolve(internal, done=done)
+
+
+def resolve(internal: Internal, *, done: bool) -> None:
+    """Tell one who waits; harmless where nobody does any more."""
+    if internal.done is not None and not internal.done.done():
+        internal.done.set_result(done)
