@@ -7,6 +7,7 @@ run several in one process.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LOOPBACK = ("127.", "::1", "localhost")
 SOURCES, NOTIFIERS = "router.sources", "router.notify"
 
 
@@ -64,6 +64,14 @@ def load_rules(folder: Path) -> Rulebook:
     return rules.load(folder, notifier_specs())
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach the address; of names only localhost counts."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class App:
     """One router process."""
 
@@ -73,13 +81,14 @@ class App:
         self.metrics = Metrics()
         self.metrics.build.labels(__version__).set(1)
         self.tasks = Tasks()
-        self.loopback = settings.host.startswith(LOOPBACK)
+        self.loopback = is_loopback(settings.host)
         self.sources: dict[str, Source] = {k: loader.load(SOURCES, k)() for k in loader.kinds(SOURCES)}
         self.book = load_rules(Path(settings.rules))
         self.metrics.rules_ok.set(1)
         self.notifiers = self._make_notifiers()
         self.log_only: dict[str, str] = self._without_credentials()
         self.open_sources = [k for k in self.sources if not settings.source_secrets(k)]
+        self._refuse_unknown_sources()
         self._refuse_unsafe()
         self.server: EmbeddedServer | None = None
         self.links: list[Link] = []
@@ -109,17 +118,25 @@ class App:
         targets = [t for r in self.book.receivers.values() for t in r.targets]
         return {t.id: lack for t in targets if (lack := self.notifiers[t.kind].ready(t.options))}
 
+    def _refuse_unknown_sources(self) -> None:
+        """A secret for a source that does not exist protects nothing: it is a spelling mistake."""
+        known = ", ".join(self.sources)
+        unknown = sorted(set(self.settings.webhook_secrets) - set(self.sources))
+        names = [f"ROUTER_SOURCE_{kind.upper()}_SECRETS" for kind in unknown]
+        checks.refuse(
+            [Problem("environment", n, "there is no such source", f"there are: {known}") for n in names]
+        )
+
     def _refuse_unsafe(self) -> None:
         """Off loopback, what is open to anybody or tells nobody must have been asked for."""
         if self.loopback:
             return
         problems = []
         if self.open_sources and not self.settings.allow_open_sources:
-            problems += [
-                Problem("environment", f"ROUTER_SOURCE_{k.upper()}_SECRETS", f"{k} has no secret, and {self.settings.listen} is not loopback",
-                        "set it, or say ROUTER_ALLOW_OPEN_SOURCES=true")
-                for k in self.open_sources
-            ]  # fmt: skip
+            text = f"no secret is set, and {self.settings.listen} is not loopback"
+            hint = "set it, or say ROUTER_ALLOW_OPEN_SOURCES=true"
+            names = [f"ROUTER_SOURCE_{kind.upper()}_SECRETS" for kind in self.open_sources]
+            problems += [Problem("environment", name, text, hint) for name in names]
         if self.log_only and not self.settings.allow_log_only:
             problems += [
                 Problem(
@@ -268,8 +285,14 @@ class App:
             )
         for target, lack in self.log_only.items():
             log.warning("log_only", target=target, lacks=lack)
-        log.info("ready", listen=f"{self.settings.host}:{self.port}", rules=self.book.version, partitions=len(self.engine.partitions),
-                 redis="embedded" if self.server else "external", version=__version__)  # fmt: skip
+        log.info(
+            "ready",
+            listen=f"{self.settings.host}:{self.port}",
+            rules=self.book.version,
+            partitions=len(self.engine.partitions),
+            redis="embedded" if self.server else "external",
+            version=__version__,
+        )
 
     async def stop(self) -> None:
         """Stop taking, finish what is under way, give leases back, end the embedded server."""

@@ -206,7 +206,7 @@ class LeaseSeen:
 
 @dataclass(slots=True)
 class GroupRecord:
-    """A group as stored. ``broken`` says what of it this release cannot read; then nothing may be decided on it."""
+    """A group as stored. ``broken``: what of it this release cannot read; then nothing is decided on it."""
 
     head: Incident | None = None
     members: dict[str, Member] = field(default_factory=dict)

@@ -212,7 +212,7 @@ class Settings(BaseSettings):
         False, "`true` or `false`", "Start although receivers lack credentials, and log instead."
     )
     api_tokens: Secrets = _setting(
-        (), "secrets", "Bearer tokens of the HTTP API. Empty: closed.", secret=True
+        (), "secrets", "Bearer tokens of the HTTP API. Empty: open on loopback, else closed.", secret=True
     )
     pagerduty_events_url: Url = _setting("https://events.pagerduty.com", "URL", "PagerDuty's Events API.")
     pagerduty_api_url: Url = _setting("https://api.pagerduty.com", "URL", "PagerDuty's REST API.")

@@ -228,7 +228,7 @@ class Settled(msgspec.Struct, frozen=True, tag="settled", omit_defaults=True):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun", omit_defaults=True):
-    """From within: a first attempt is about to be made; recorded before, so that a crash leaves a known doubt."""
+    """From within: a first attempt is about to be made; a crash then leaves a doubt that is known."""
 
     group: str
     generation: int
