@@ -175,6 +175,7 @@ class App:
         self.engine = Engine(work_store, lambda: self.book, self.clock, self.metrics)
         intake = RedisStore(intake_link, self.settings.partitions)
         self.door = Door(intake, lambda: self.book, self.clock, self.engine, self.metrics)
+        self.engine.pressed = lambda: self.door.pressed
         self.leases = Leases(
             work_store, self.engine, self.clock, self._instance(), self.settings.lease_seconds
         )

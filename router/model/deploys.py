@@ -10,7 +10,7 @@ from router.model.destinations import Destination
 from router.model.events import DeployPhase
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class Change(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A merge or build, not (yet) bound to an environment; found again by its revision."""
 
     revision: str
@@ -22,7 +22,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     ref: str = ""
 
 
-class Deploy(msgspec.Struct, frozen=True, omit_defaults=True):
+class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One version going into one environment of one service.
 
     ``id`` is ``<environment>/<first name of the version>/<n>``, unique in its
@@ -62,7 +62,7 @@ class Deploy(msgspec.Struct, frozen=True, omit_defaults=True):
         return None
 
 
-class Ledger(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The recent deploys and changes of one service, newest first; bounded in number and age.
 
     ``seen`` counts the changes that open incidents should hear of; ``noticed`` is

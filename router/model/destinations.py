@@ -25,7 +25,7 @@ class Want(StrEnum):
     RESOLVED = "resolved"
 
 
-class Destination(msgspec.Struct, frozen=True, omit_defaults=True):
+class Destination(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One place that must be told of one incident or deploy.
 
     It is due while (want, want_version) differs from (have, have_version) and it

@@ -44,7 +44,7 @@ class Rejected(RouterError):  # noqa: N818  a refusal, not a failure of ours
         self.detail = detail[:MAX_DETAIL]
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """One thing wrong in a configuration: where it stands, what it is, what to do."""
 
     file: str

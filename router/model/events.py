@@ -41,7 +41,7 @@ class Severity(StrEnum):
 _RANK = {s: i for i, s in enumerate(Severity)}
 
 
-class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
+class Alert(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One firing or resolved thing, as its source told it.
 
     ``key`` names the alert: the source's short name (``am``), a colon, and the fingerprint, so
@@ -63,7 +63,7 @@ class Alert(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.key.partition(":")[2]
 
 
-class AlertBatch(msgspec.Struct, frozen=True, tag="alert_batch", omit_defaults=True):
+class AlertBatch(msgspec.Struct, frozen=True, gc=False, tag="alert_batch", omit_defaults=True):
     """Told: the alerts of one delivery. ``truncated`` counts those the sender left out."""
 
     source: str
@@ -97,7 +97,7 @@ class OriginKind(StrEnum):
     SERVICE = "service"
 
 
-class DeployReport(msgspec.Struct, frozen=True, tag="deploy_report", omit_defaults=True):
+class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", omit_defaults=True):
     """Told: one teller's word about one phase of one deploy.
 
     Args:
@@ -135,7 +135,7 @@ class DeployReport(msgspec.Struct, frozen=True, tag="deploy_report", omit_defaul
     detail: str = ""
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", omit_defaults=True):
+class Heartbeat(msgspec.Struct, frozen=True, gc=False, tag="heartbeat", omit_defaults=True):
     """Told: an authentic delivery that says nothing we act on (yet); counted, answered 2xx."""
 
     source: str
@@ -145,7 +145,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat", omit_defaults=True
 Told = AlertBatch | DeployReport | Heartbeat
 
 
-class GroupAlerts(msgspec.Struct, frozen=True, tag="alerts", omit_defaults=True):
+class GroupAlerts(msgspec.Struct, frozen=True, gc=False, tag="alerts", omit_defaults=True):
     """Placed: alerts of one group, from one delivery."""
 
     group: str
@@ -158,7 +158,7 @@ class GroupAlerts(msgspec.Struct, frozen=True, tag="alerts", omit_defaults=True)
     external_url: str = ""
 
 
-class ServiceDeploy(msgspec.Struct, frozen=True, tag="deploy", omit_defaults=True):
+class ServiceDeploy(msgspec.Struct, frozen=True, gc=False, tag="deploy", omit_defaults=True):
     """Placed: a report, with the service and environment that the catalogue gave it."""
 
     key: str
@@ -168,7 +168,7 @@ class ServiceDeploy(msgspec.Struct, frozen=True, tag="deploy", omit_defaults=Tru
     received_at: datetime
 
 
-class DeployNoticed(msgspec.Struct, frozen=True, tag="noticed", omit_defaults=True):
+class DeployNoticed(msgspec.Struct, frozen=True, gc=False, tag="noticed", omit_defaults=True):
     """From within: a service's ledger changed; open incidents of these services look again."""
 
     service: str
@@ -182,7 +182,7 @@ class CommandKind(StrEnum):
     RESOLVE = "resolve"
 
 
-class Command(msgspec.Struct, frozen=True, tag="command", omit_defaults=True):
+class Command(msgspec.Struct, frozen=True, gc=False, tag="command", omit_defaults=True):
     """From a person, through the API: ``event_id`` makes a repeated click count once."""
 
     group: str
@@ -201,7 +201,7 @@ class TimerKind(StrEnum):
     FORGET = "forget"
 
 
-class TimerDue(msgspec.Struct, frozen=True, tag="timer", omit_defaults=True):
+class TimerDue(msgspec.Struct, frozen=True, gc=False, tag="timer", omit_defaults=True):
     """From within: a wake-up that was asked for has come. ``group`` may also be a service key."""
 
     group: str
@@ -209,7 +209,7 @@ class TimerDue(msgspec.Struct, frozen=True, tag="timer", omit_defaults=True):
     kind: TimerKind
 
 
-class Settled(msgspec.Struct, frozen=True, tag="settled", omit_defaults=True):
+class Settled(msgspec.Struct, frozen=True, gc=False, tag="settled", omit_defaults=True):
     """From within: what a delivery attempt came to.
 
     ``want`` and ``version`` are those that the attempt rendered, so that a
@@ -227,7 +227,7 @@ class Settled(msgspec.Struct, frozen=True, tag="settled", omit_defaults=True):
     retry_at: datetime | None = None
 
 
-class Begun(msgspec.Struct, frozen=True, tag="begun", omit_defaults=True):
+class Begun(msgspec.Struct, frozen=True, gc=False, tag="begun", omit_defaults=True):
     """From within: a first attempt is about to be made; a crash then leaves a doubt that is known."""
 
     group: str

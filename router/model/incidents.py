@@ -31,7 +31,7 @@ class State(StrEnum):
 _OPEN = {State.WAITING, State.TRIGGERED, State.ACKNOWLEDGED}
 
 
-class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A deploy that may have done it, with evidence for (weight > 0) and against (weight < 0)."""
 
     service: str
@@ -46,7 +46,7 @@ class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str = ""
 
 
-class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An alert inside a group. ``generation`` is the incident's that it last counted in."""
 
     alert: Alert = msgspec.field(name="a")
@@ -54,7 +54,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     seen_at: datetime | None = msgspec.field(name="t", default=None)
 
 
-class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
+class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The head of a group: everything but its members, small enough to be rewritten at each change.
 
     ``firing``/``resolved`` count members of this generation; ``by_severity``
@@ -106,7 +106,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
         return any(d.due for d in self.destinations.values())
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of an incident's timeline: when, what, in words, by whom."""
 
     at: datetime

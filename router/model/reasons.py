@@ -65,7 +65,7 @@ class Why(StrEnum):
     DELIVERY_UNNEEDED = "delivery_unneeded"
 
 
-class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One reason: a closed word and a sentence for people.
 
     ``weight`` is positive where it speaks for something, negative where it

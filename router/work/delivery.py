@@ -47,6 +47,9 @@ log = structlog.get_logger(__name__)
 WORKERS = {Lane.PAGE: 16, Lane.CHAT: 8, Lane.REST: 2}
 #: Alerts shown; the counts are always whole.
 SAMPLE = 30
+#: A message is edited at most this often: a storm of changes becomes a few edits, the last one right.
+EDIT_EVERY_S = 1.0
+MOST_EDITED = 10_000
 #: Retry pauses: first, and at most. B1 of the promises: a page is retried at least once a minute.
 FIRST_S, CAP_S = 1.0, 60.0
 
@@ -81,6 +84,7 @@ class Deliveries:
         self._may_send, self._base_url, self._timeout_s = may_send, base_url.rstrip("/"), timeout_s
         self._lanes = jobs.lanes()
         self._wake = {lane: asyncio.Event() for lane in Lane}
+        self._edited: dict[JobKey, float] = {}  # chat only: when it was last told
         self._under_way = 0
         self._stopping = False
 
@@ -92,7 +96,8 @@ class Deliveries:
         for key in keys:
             if (record := partition.groups.get(key)) is not None:
                 for job, destination, rank in jobs.due_in_group(partition.number, key, record):
-                    self._add(destination.lane, job, rank, jobs.seconds(destination.not_before), now)
+                    at = max(jobs.seconds(destination.not_before), self._edited.get(job, 0.0) + EDIT_EVERY_S)
+                    self._add(destination.lane, job, rank, at, now)
         for key in ledger_keys:
             if (ledger := partition.ledgers.get(key)) is not None:
                 for job, wish, rank in jobs.due_in_ledger(partition.number, key, ledger):
@@ -219,7 +224,15 @@ class Deliveries:
             retry_at=retry_at,
         )
         log_outcome(job, destination, outcome)
+        if lane is Lane.CHAT:
+            self._remember_edit(job)
         await self._engine.post(job.partition, settled)
+
+    def _remember_edit(self, job: JobKey) -> None:
+        now = jobs.seconds(self._clock.now())
+        if len(self._edited) > MOST_EDITED:
+            self._edited = {j: at for j, at in self._edited.items() if now - at < EDIT_EVERY_S}
+        self._edited[job] = now
 
     async def _notice(self, job: JobKey, partition: Partition) -> None:
         ledger = partition.ledgers.get(job.group)

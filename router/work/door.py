@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 #: What may wait for an append at once; beyond it the sender keeps its event (503).
 MOST_WAITING_BYTES = 64 << 20
+#: Appends under way at once: while the server works on one, the next is being made.
+TOGETHER = 2
+#: Items appended lately that count as a flood: by feel, about 5,000 a second.
+PRESSED = 400
 #: Items per append: bounds a script's run time.
 MOST_ITEMS = 2_000
 
@@ -58,6 +62,21 @@ class Door:
         self._waiting: list[_Ticket] = []
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
+        self._load = 0.0
+        self._load_at = 0.0
+
+    @property
+    def pressed(self) -> bool:
+        """True while so much arrives that deciding should leave the processor to the door.
+
+        What is accepted is safe and can wait a moment; a sender that is not answered
+        cannot. Urgent events are decided all the same.
+        """
+        return self._decayed() > PRESSED
+
+    def _decayed(self) -> float:
+        """Return the items appended lately: half of them count after 50 ms."""
+        return self._load * 0.5 ** ((self._clock.monotonic() - self._load_at) / 0.05)
 
     async def take(self, source: str, told: Sequence[Told]) -> Taken:
         """Place and append what a source told; returns when it is durable."""
@@ -97,16 +116,21 @@ class Door:
         return await ticket.done
 
     async def run(self) -> None:
-        """Append what waits, one round trip after the other, until cancelled."""
+        """Append what waits until cancelled; :data:`TOGETHER` round trips may be under way at once."""
         try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._waiting:
-                    await self._flush(self._next())
+            async with asyncio.TaskGroup() as group:
+                for _ in range(TOGETHER):
+                    group.create_task(self._flusher())
         finally:
             for ticket in self._waiting:
                 _fail(ticket, StoreUnavailable("the router is stopping"))
+
+    async def _flusher(self) -> None:
+        while True:
+            while not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            await self._flush(self._next())
 
     def _next(self) -> list[_Ticket]:
         n = 0
@@ -120,7 +144,8 @@ class Door:
 
     async def _flush(self, tickets: list[_Ticket]) -> None:
         items = [i for t in tickets for i in t.items]
-        started = self._clock.monotonic()
+        self._load = self._decayed() + len(items)
+        started = self._load_at = self._clock.monotonic()
         try:
             appended = await self._store.accept(items, self._clock.now())
         except BaseException as exc:
