@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MOST_WAITING_BYTES = 64 << 20
 #: Appends under way at once: while the server works on one, the next is being made.
 TOGETHER = 2
-#: Items appended lately that count as a flood: by feel, about 5,000 a second.
-PRESSED = 400
+#: Items appended lately that count as a flood: by feel, about 2,000 a second.
+PRESSED = 150
 #: Items per append: bounds a script's run time.
 MOST_ITEMS = 2_000
 
@@ -76,7 +76,7 @@ class Door:
 
     def _decayed(self) -> float:
         """Return the items appended lately: half of them count after 50 ms."""
-        return self._load * 0.5 ** ((self._clock.monotonic() - self._load_at) / 0.05)
+        return float(self._load * 0.5 ** ((self._clock.monotonic() - self._load_at) / 0.05))
 
     async def take(self, source: str, told: Sequence[Told]) -> Taken:
         """Place and append what a source told; returns when it is durable."""

@@ -8,6 +8,7 @@ first. Rounds are short, so that the door and the deliveries get their turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -17,10 +18,10 @@ import structlog
 from router.decide import engine as deciding
 from router.model import codec
 from router.model.errors import Fenced, StoreError, StoreUnavailable
-from router.model.events import DeployNoticed, Event, GroupAlerts, TimerDue
-from router.model.keys import partition_of, service_key
+from router.model.events import Event, GroupAlerts, TimerDue
 from router.ports import DeadLetter, InboxPage
 from router.work import applying
+from router.work.memory import Memory
 from router.work.partition import Internal, Partition, Pending, timer_event, timer_name
 from router.work.rounds import Round, Work, finish, key_of, resolve
 
@@ -38,16 +39,12 @@ log = structlog.get_logger(__name__)
 
 #: Alerts decided per round: by feel, 10-20 ms of work, which is what an urgent event may have to wait.
 ROUND = 400
-#: Groups kept in memory over all partitions.
-MOST_GROUPS = 20_000
-#: How old another partition's ledger may be when an incident opens; a notice follows every change anyway.
-LEDGER_TTL_S = 1.0
 #: Decisions of one entry that may fail before its events go to the dead letters.
 MOST_TRIES = 5
 _READ = 100
 _POLL_ALONE_S = 1.0
 _POLL_TOGETHER_S = 0.03
-_YIELD_S = 0.005
+_YIELD_S = 0.02
 _TIMER_AGAIN = timedelta(seconds=5)
 
 
@@ -71,8 +68,9 @@ class Engine:
         self.pressed: Callable[[], bool] = lambda: False  # the door's word that it needs the processor
         self.alone = True  # no other process writes inboxes, as far as the instances' beats show
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()  # something that does not wait for the door's flood
         self._next_poll = 0.0
-        self._foreign: dict[str, tuple[float, Ledger | None]] = {}
+        self._memory = Memory(store, book, clock)
         self._busy = False
 
     # --- from outside -----------------------------------------------------------------------------
@@ -82,6 +80,8 @@ class Engine:
         if (mine := self.partitions.get(partition)) is not None:
             mine.offer(entry, events, urgent=urgent)
             self._wake.set()
+            if urgent:
+                self._hurry.set()
 
     async def adopt(self, lease: Lease) -> None:
         """Begin to work a partition: read its wake-ups and what it still has to deliver."""
@@ -116,6 +116,7 @@ class Engine:
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         mine.internal.append(Internal(event, done))
         self._wake.set()
+        self._hurry.set()
         return await done
 
     @property
@@ -138,10 +139,19 @@ class Engine:
                 continue
             finally:
                 self._busy = False
-            if worked:
-                await asyncio.sleep(_YIELD_S if self.pressed() else 0)
-            else:
+            if not worked:
                 await self._pause()
+            elif self.pressed():
+                await self._give_way()
+            else:
+                await asyncio.sleep(0)
+
+    async def _give_way(self) -> None:
+        """Leave the processor to the door for a moment, unless something urgent comes."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_YIELD_S):
+                await self._hurry.wait()
 
     async def _pause(self) -> None:
         now = self._clock.now()
@@ -151,11 +161,9 @@ class Engine:
                 wait = min(wait, max(0.001, (at - now).total_seconds()))
             if partition.paused:
                 wait = min(wait, 0.2)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     async def _round(self) -> int:
         await self._read()
@@ -170,13 +178,13 @@ class Engine:
             for r in rounds:
                 self._lost(r, error)
             raise
-        self._evict()
+        self._memory.evict(self.partitions.values())
         return sum(r.count for r in rounds)
 
     async def _work(self, rounds: list[Round]) -> None:
-        await self._expand(rounds)
-        await self._load_groups(rounds)
-        ledgers = await self._load_ledgers(rounds)
+        await self._memory.expand(rounds)
+        await self._memory.load_groups(rounds)
+        ledgers = await self._memory.load_ledgers(rounds, self.partitions)
         for r in rounds:
             self._decide(r, ledgers)
         await self._count_failures(rounds)
@@ -218,9 +226,12 @@ class Engine:
             if (event := timer_event(name)) is not None:
                 r.work.append((Work(event.group, event), None))
         busy = sum(1 for p in self.partitions.values() if any(lane.ready for lane in p.lanes.values()))
-        share = (ROUND // 4 if self.pressed() else ROUND) // max(1, busy)
+        share = ROUND // max(1, busy)
         for urgent in (True, False):
-            while (r.count < share or not r.entries) and (pending := partition.pop(urgent=urgent, now=self._clock.monotonic())):
+            while r.count < share or not r.entries:
+                pending = partition.pop(urgent=urgent, now=self._clock.monotonic())
+                if pending is None:
+                    break
                 r.entries.append(pending)
                 r.count += (
                     sum(len(e.alerts) if isinstance(e, GroupAlerts) else 1 for e in pending.events) or 1
@@ -228,63 +239,6 @@ class Engine:
                 r.work += [(Work(key_of(e), e), pending) for e in pending.events]
         r.count += len(r.internal) + len(r.timers)
         return r if r.count else None
-
-    async def _expand(self, rounds: list[Round]) -> None:
-        """A notice becomes one piece of work for each open group that it may concern."""
-        for r in rounds:
-            notices = [(w, p) for w, p in r.work if isinstance(w.event, DeployNoticed)]
-            if not notices:
-                continue
-            r.work = [(w, p) for w, p in r.work if not isinstance(w.event, DeployNoticed)]
-            for w, pending in notices:
-                assert isinstance(w.event, DeployNoticed)  # noqa: S101  filtered above
-                self._foreign.pop(w.event.service, None)
-                services = [w.event.service, *self._book().dependents(w.event.service)]
-                groups = await self._store.open_groups(r.partition.number, services)
-                r.work += [(Work(g, w.event), pending) for g in groups]
-
-    async def _load_groups(self, rounds: list[Round]) -> None:
-        groups: dict[str, int] = {}
-        ledgers: dict[str, int] = {}
-        for r in rounds:
-            for w, _ in r.work:
-                if applying.ledger_key(w.event) is not None:
-                    if w.key not in r.partition.ledgers:
-                        ledgers[w.key] = r.partition.number
-                elif w.key not in r.partition.groups:
-                    groups[w.key] = r.partition.number
-        by_number = {r.partition.number: r.partition for r in rounds}
-        for group, record in (await self._store.groups(groups)).items():
-            by_number[groups[group]].groups.setdefault(group, record)
-        for key, ledger in (await self._store.ledgers(ledgers)).items():
-            by_number[ledgers[key]].ledgers.setdefault(key, ledger)
-
-    async def _load_ledgers(self, rounds: list[Round]) -> dict[str, Ledger]:
-        """Return by service the ledgers in which suspects may be looked for."""
-        book, now = self._book(), self._clock.monotonic()
-        wanted: set[str] = set()
-        for r in rounds:
-            for w, _ in r.work:
-                if isinstance(w.event, GroupAlerts | DeployNoticed):
-                    seen = applying.snapshot(r.partition, w.key, w.event, {})
-                    wanted.update(deciding.services_needed(w.event, seen, book))
-        missing: dict[str, int] = {}
-        names: dict[str, str] = {}
-        for service in wanted:
-            key = service_key(service)
-            number = partition_of(key, self._store.partitions)
-            mine = self.partitions.get(number)
-            if mine is not None and key in mine.ledgers:
-                self._foreign[service] = (now, mine.ledgers[key])
-            elif service not in self._foreign or now - self._foreign[service][0] > LEDGER_TTL_S:
-                missing[key], names[key] = number, service
-        found = await self._store.ledgers(missing)
-        for key, service in names.items():
-            self._foreign[service] = (now, found.get(key))
-        out = {s: ledger for s in wanted if (ledger := self._foreign[s][1]) is not None}
-        if len(self._foreign) > MOST_GROUPS:
-            self._foreign.clear()
-        return out
 
     # --- decide and commit ------------------------------------------------------------------------
 
@@ -379,27 +333,6 @@ class Engine:
         if self._ours(r):
             self.drop(r.partition.number)
 
-    def _evict(self) -> None:
-        """Keep memory bounded; whatever is dropped is in the store."""
-        total = sum(len(p.groups) for p in self.partitions.values())
-        if total <= MOST_GROUPS:
-            return
-        for partition in self.partitions.values():
-            for key in list(partition.groups)[: len(partition.groups) // 2]:
-                del partition.groups[key]
-
     async def load(self, job: JobKey) -> Partition | None:
         """Return the job's partition with the job's group or ledger in memory, None where it is not ours."""
-        partition = self.partitions.get(job.partition)
-        if partition is None:
-            return None
-        if job.generation and job.group not in partition.groups:
-            record = (await self._store.groups({job.group: job.partition}))[job.group]
-            partition.groups.setdefault(job.group, record)
-        elif not job.generation and job.group not in partition.ledgers:
-            partition.ledgers |= {
-                k: v
-                for k, v in (await self._store.ledgers({job.group: job.partition})).items()
-                if k not in partition.ledgers
-            }
-        return partition if self.partitions.get(job.partition) is partition else None
+        return await self._memory.load(job, self.partitions)

@@ -7,7 +7,8 @@ stored; whatever a failed commit touched is dropped and read anew.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from router.model.events import TimerDue, TimerKind
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from router.model.deploys import Ledger
@@ -65,8 +66,20 @@ class Partition:
         self.paused: dict[str, float] = {}  # entry -> not before (monotonic), after a failed decision
         self.groups: dict[str, GroupRecord] = {}
         self.ledgers: dict[str, Ledger] = {}
+        self.pinned: Counter[str] = Counter()  # keys being read beside the engine: not to be evicted
         self._timers: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
+
+    @contextmanager
+    def pin(self, key: str) -> Iterator[None]:
+        """Keep a group in memory, once it is there, until the block ends."""
+        self.pinned[key] += 1
+        try:
+            yield
+        finally:
+            self.pinned[key] -= 1
+            if not self.pinned[key]:
+                del self.pinned[key]
 
     # --- the inbox --------------------------------------------------------------------------------
 
