@@ -93,5 +93,5 @@ async def wait_for(condition, what: str, seconds: float = 15.0) -> object:
             value = await value
         if value:
             return value
-        await asyncio.wait([loop.create_task(asyncio.sleep(0.01))])  # noqa: TID251  the one poll of the suite
+        await asyncio.wait([loop.create_task(asyncio.sleep(0.01))])
     pytest.fail(f"not within {seconds:g} s: {what} (last: {value!r})")

@@ -32,9 +32,7 @@ def check(h: History) -> list[str]:
     out += [f"made up: {a} was never offered" for a in sorted(set(shown) - h.offered)]
     out += _pages(h)
     out += [
-        f"left over: {n} in {what}"
-        for what, n in h.depths.items()
-        if what != "open" and what != "timers" and n
+        f"left over: {n} in {what}" for what, n in h.depths.items() if what not in {"open", "timers"} and n
     ]
     return out
 

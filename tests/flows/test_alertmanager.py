@@ -85,7 +85,7 @@ def am_alert(instance: str, at: datetime, *, ends: datetime | None = None) -> di
 async def test_real_alertmanager_to_one_page_and_one_message(
     tmp_path: Path, router: App, pagerduty: FakePagerDuty, slack: FakeSlack
 ) -> None:
-    """A real Alertmanager's alerts become one trigger and one message, an update when the group grows, one resolve."""
+    """A real Alertmanager's alerts become one trigger, one message that is edited, one resolve."""
     url = f"http://127.0.0.1:{router.port}/webhooks/alertmanager"
     now = datetime.now(UTC)  # noqa: TID251  the real Alertmanager has the real time
     async with alertmanager(tmp_path, url, secret=SECRET) as am:
@@ -109,7 +109,7 @@ async def test_real_alertmanager_to_one_page_and_one_message(
 async def test_pair_sends_everything_twice_out_of_order(
     router: App, pagerduty: FakePagerDuty, slack: FakeSlack
 ) -> None:
-    """Two Alertmanagers that send everything twice and out of order still make one page, one message, one resolve."""
+    """Two Alertmanagers that send everything twice and out of order make one page and one message."""
     rng = Random(7)
     at = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
     firing = [alert(at=at, instance=f"i{n}") for n in range(6)]

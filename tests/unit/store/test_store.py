@@ -64,7 +64,7 @@ async def test_door_remembers_over_midnight(store: RedisStore) -> None:
 
 
 async def test_a_value_that_returns_is_new_again(store: RedisStore) -> None:
-    """Firing, resolved, firing again in the old words: the third is no repeat, today's memory outranks yesterday's."""
+    """Firing, resolved, firing in the old words: no repeat, for today's memory outranks yesterday's."""
     await store.accept([item(0, b"a", b"1")], NOW)
     await store.accept([item(0, b"a", b"2")], NOW + timedelta(days=1))
     assert (await store.accept([item(0, b"a", b"1")], NOW + timedelta(days=1)))[0].fresh == {0}
@@ -184,7 +184,7 @@ async def test_full_memory_refuses_intake_but_not_bookkeeping(store: RedisStore,
     lease = await store.acquire(0, "me", None)
     assert lease is not None
     await link.client.config_set("maxmemory", "1mb")
-    with pytest.raises(StoreUnavailable, match="OOM|memory"):
+    with pytest.raises(StoreUnavailable, match=r"OOM|memory"):
         await store.accept([item(0, b"a", b"1")], NOW)
     (new,) = await store.commit([(lease, Batch(timers={"t": NOW}))])
     assert isinstance(new, Lease)
@@ -219,7 +219,7 @@ async def test_accepted_survives_kill_nine(server: EmbeddedServer) -> None:
 async def test_cancelled_calls_do_not_shift_answers(store: RedisStore) -> None:
     """A caller cancelled in the middle never gives its answer to the next one."""
     for i in range(60):
-        task = asyncio.get_running_loop().create_task(store.accept([item(0, f"c{i}".encode(), b"1")], NOW))  # noqa: TID251  the subject
+        task = asyncio.get_running_loop().create_task(store.accept([item(0, f"c{i}".encode(), b"1")], NOW))
         await asyncio.wait([task], timeout=0.0005 * (i % 4))
         task.cancel()
         counted = await store.try_count(1, f"e{i}")
