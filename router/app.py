@@ -7,9 +7,11 @@ run several in one process.
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import os
 import socket
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -83,7 +85,8 @@ class App:
         self.tasks = Tasks()
         self.loopback = is_loopback(settings.host)
         self.sources: dict[str, Source] = {k: loader.load(SOURCES, k)() for k in loader.kinds(SOURCES)}
-        self.book = load_rules(Path(settings.rules))
+        book = load_rules(Path(settings.rules))
+        self.book = dataclasses.replace(book, retention=timedelta(days=settings.retention_days))
         self.metrics.rules_ok.set(1)
         self.notifiers = self._make_notifiers()
         self.log_only: dict[str, str] = self._without_credentials()

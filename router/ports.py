@@ -265,11 +265,19 @@ class Batch:
     acks_urgent: list[str] = field(default_factory=list)
     acks_normal: list[str] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    unseen: list[bytes] = field(default_factory=list)  # what the door is to forget, by field
+    at: datetime | None = None  # when it was decided; tells which days' memory that is
 
     def __bool__(self) -> bool:
         """True where there is something to write."""
         return bool(
-            self.groups or self.ledgers or self.timers or self.acks_urgent or self.acks_normal or self.dead
+            self.groups
+            or self.ledgers
+            or self.timers
+            or self.acks_urgent
+            or self.acks_normal
+            or self.dead
+            or self.unseen
         )
 
 

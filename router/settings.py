@@ -233,7 +233,7 @@ class Settings(BaseSettings):
         10.0, "seconds, 0.1 to 120", "How long one delivery attempt may take.", ge=0.1, le=120
     )
     retention_days: float = _setting(
-        7.0, "days, 0.01 to 366", "How long incidents, deploys and dead letters stay.", ge=0.01, le=366
+        7.0, "days, 0.01 to 366", "How long resolved incidents stay.", ge=0.01, le=366
     )
     #: By kind of source, from ``ROUTER_SOURCE_<KIND>_SECRETS``: a new source needs no new field.
     webhook_secrets: dict[str, Secrets] = Field(default_factory=dict)

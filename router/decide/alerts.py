@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Alertmanager's default group_interval: how long a failing HA peer goes on trying its old flush.
 LATE_FIRING = timedelta(minutes=5)
-#: How long a group without an open incident is remembered if nothing else says so.
-RETENTION = timedelta(days=7)
 #: A tombstone (a resolve whose firing was never seen) only waits for its late firing.
 TOMBSTONE = timedelta(hours=1)
 #: Resolved members kept inside an open incident; pods come and go for weeks.
@@ -55,10 +53,12 @@ class Desk:
         self.added = self.ended = 0
 
     def member(self, key: str) -> Member | None:
+        """Return the member as it stands now, changes of this event included."""
         changed = self.out.members.get(key)
         return changed if changed is not None else self.seen.members.get(key)
 
     def put(self, alert: Alert, generation: int) -> None:
+        """Write a member."""
         self.out.members[alert.key] = Member(
             alert=alert, generation=generation, seen_at=self.event.received_at
         )
@@ -119,6 +119,7 @@ class Desk:
         self.put(alert, member.generation)
 
     def uncount(self, alert: Alert) -> None:
+        """Take a firing member out of the counts."""
         severity = self.book.severity(alert.labels)
         left = self.by_severity.get(severity, 0) - 1
         if left > 0:
@@ -179,6 +180,8 @@ def _judge_firing(desk: Desk, alert: Alert, member: Member) -> None:
             desk.out.because(Why.ALERT_REFIRED)
         else:
             desk.out.because(Why.ALERT_STALE)
+            # If it is no late copy after all, its sender repeats it: that repeat must not stop at the door.
+            desk.out.look_again.append(alert.key)
     elif alert == old:
         desk.out.because(Why.ALERT_REPEATED)
     else:
@@ -217,7 +220,15 @@ def _finish(desk: Desk) -> None:
     if desk.opened:
         head = _opened(desk, head)
     elif head.state.open and desk.firing == 0:
-        head = close(head, out, now, by="", why=Why.INCIDENT_RESOLVED, text="all alerts are resolved")
+        head = close(
+            head,
+            out,
+            now,
+            desk.book.retention,
+            by="",
+            why=Why.INCIDENT_RESOLVED,
+            text="all alerts are resolved",
+        )
     else:
         head = _moved(desk, head)
     prune(desk, out)
@@ -236,7 +247,15 @@ def _opened(desk: Desk, head: Incident) -> Incident:
     out.timers.append(Timer(TimerKind.FORGET, 0, None))
     wait = desk.route.group_wait if desk.route else timedelta(0)
     if desk.firing == 0:  # fired and resolved inside one delivery
-        return close(head, out, now, by="", why=Why.INCIDENT_RESOLVED, text="all alerts are resolved")
+        return close(
+            head,
+            out,
+            now,
+            desk.book.retention,
+            by="",
+            why=Why.INCIDENT_RESOLVED,
+            text="all alerts are resolved",
+        )
     if wait > timedelta(0):
         out.timers.append(Timer(TimerKind.NOTIFY, head.generation, now + wait))
         out.because(Why.INCIDENT_WAITING, f"told in {wait.total_seconds():g} s (group_wait)")
@@ -261,11 +280,13 @@ def _moved(desk: Desk, head: Incident) -> Incident:
     return head
 
 
-def close(head: Incident, out: Decision, now: datetime, *, by: str, why: Why, text: str) -> Incident:
-    """Return the head resolved, with its timers set."""
+def close(
+    head: Incident, out: Decision, now: datetime, retention: timedelta, *, by: str, why: Why, text: str
+) -> Incident:
+    """Return the head resolved, with its timers set; it is forgotten after ``retention``."""
     out.tell(now, why, text, by=by, generation=head.generation)
     out.timers.append(Timer(TimerKind.NOTIFY, head.generation, None))
-    out.timers.append(Timer(TimerKind.FORGET, 0, now + RETENTION))
+    out.timers.append(Timer(TimerKind.FORGET, 0, now + retention))
     return msgspec.structs.replace(
         head, state=State.RESOLVED, resolved_at=now, resolved_by=by, updated_at=now
     )

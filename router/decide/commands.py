@@ -40,7 +40,7 @@ def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
             out.because(Why.COMMAND_IGNORED, f"already {head.state}")
             return out
         text = f"resolved by {event.by}, {head.firing} still firing"
-        head = alerts.close(head, out, now, by=event.by, why=Why.RESOLVED_BY_HAND, text=text)
+        head = alerts.close(head, out, now, book.retention, by=event.by, why=Why.RESOLVED_BY_HAND, text=text)
     head = msgspec.structs.replace(head, revision=head.revision + 1, book=book.version)
     out.incident = destinations.refresh(head, book, out)
     return out

@@ -63,6 +63,10 @@ class Decision:
     timeline: list[Entry] = field(default_factory=list)
     why: list[Reason] = field(default_factory=list)
     forget: bool = False
+    #: Alerts whose last version the door is to forget, so that its next repeat is looked at again.
+    look_again: list[str] = field(default_factory=list)
+    #: What will not be told any more: goes to the dead letters.
+    dead: list[str] = field(default_factory=list)
 
     def because(self, why: Why, text: str = "") -> None:
         """Add a reason."""

@@ -42,9 +42,9 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
         case TimerDue():
             return commands.timer(event, seen, book, now)
         case Begun():
-            return settle.begun(event, seen, now)
+            return settle.begun(event, seen)
         case Settled():
-            return settle.settled(event, seen, book, now)
+            return settle.settled(event, seen, now)
 
 
 def services_needed(event: Event, seen: Snapshot, book: Rulebook) -> list[str]:

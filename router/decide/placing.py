@@ -76,7 +76,7 @@ def _alerts(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[Pl
                 )
                 known = groups[group] = (event, [])
             known[0].alerts.append(alert)
-            known[1].append((_field(group, alert.key), version))
+            known[1].append((door_field(group, alert.key), version))
             if critical:
                 urgent.add(group)
     return [Placed(g, event, tuple(versions), g in urgent) for g, (event, versions) in groups.items()]
@@ -91,12 +91,13 @@ def alert_version(alert: Alert) -> bytes:
     return blake2b(codec.encode(what), digest_size=8).digest()
 
 
-def _field(group: str, key: str) -> bytes:
+def door_field(group: str, key: str) -> bytes:
+    """Return 8 bytes by which the door remembers an alert of a group."""
     return blake2b(f"{group}{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def _once(text: str) -> Versions:
-    return ((_field("", text), b"1"),)
+    return ((door_field("", text), b"1"),)
 
 
 def _deploy(report: DeployReport, book: Rulebook, received_at: datetime) -> Placed:

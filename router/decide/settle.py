@@ -13,15 +13,14 @@ import msgspec
 
 from router.decide.decision import Decision, Snapshot
 from router.model.destinations import Destination, Lane, Want
-from router.model.events import Begun, Settled
 from router.model.outcomes import Delivered, Refused, Retry, Unsure
 from router.model.reasons import Why
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from router.model.events import Begun, Settled
     from router.model.incidents import Incident
-    from router.rulebook.book import Rulebook
 
 #: The pseudo-target of a service's key: "tell every partition that this ledger moved".
 PARTITIONS = "@partitions"
@@ -29,10 +28,10 @@ PARTITIONS = "@partitions"
 GIVE_UP = {Lane.PAGE: timedelta(hours=72), Lane.CHAT: timedelta(hours=24), Lane.REST: timedelta(hours=24)}
 
 
-def begun(event: Begun, seen: Snapshot, now: datetime) -> Decision:
+def begun(event: Begun, seen: Snapshot) -> Decision:
     """Return the mark that a first attempt is about to be made."""
     out = Decision()
-    old = _destination(event.group, event.generation, event.target, seen)
+    old = _destination(event.generation, event.target, seen)
     if old is None:
         return out
     # Already begun: the process that began it died before it could say what came of it.
@@ -47,18 +46,20 @@ def begun(event: Begun, seen: Snapshot, now: datetime) -> Decision:
     return out
 
 
-def settled(event: Settled, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
+def settled(event: Settled, seen: Snapshot, now: datetime) -> Decision:
     """Return the destination with its receipt."""
     out = Decision()
     if event.target == PARTITIONS:
         if seen.ledger is not None and isinstance(event.outcome, Delivered):
             out.ledger = msgspec.structs.replace(seen.ledger, noticed=max(seen.ledger.noticed, event.version))
         return out
-    old = _destination(event.group, event.generation, event.target, seen)
+    old = _destination(event.generation, event.target, seen)
     if old is None:
         return out
     new = _receipt(event, old, out, now)
     _put(event.generation, event.target, new, seen, out)
+    if new.dead:
+        out.dead.append(f"{event.target} was not told: {new.error}")
     if event.generation and new.dead:
         out.tell(
             now,
@@ -103,7 +104,7 @@ def _head(generation: int, seen: Snapshot) -> Incident | None:
     return head if head is not None and head.generation == generation else seen.past.get(generation)
 
 
-def _destination(group: str, generation: int, target: str, seen: Snapshot) -> Destination | None:
+def _destination(generation: int, target: str, seen: Snapshot) -> Destination | None:
     if generation:
         head = _head(generation, seen)
         return head.destinations.get(target) if head is not None else None

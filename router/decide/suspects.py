@@ -74,7 +74,8 @@ def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple
     ]
     rivals = [s for s in candidates if s.score > 0]
     if len(rivals) > 1:
-        text = f"{len(rivals) - 1} other deploys compete"
+        others = len(rivals) - 1
+        text = "another deploy competes" if others == 1 else f"{others} other deploys compete"
         against = Reason(Why.OTHER_DEPLOYS_COMPETE, text, _COMPETE)
         candidates = [
             msgspec.structs.replace(s, score=s.score + _COMPETE, reasons=(*s.reasons, against))
@@ -155,12 +156,12 @@ def _version(deploy: Deploy, head: Incident, book: Rulebook) -> list[Reason]:
 
 
 def same_version(left: str, right: str) -> bool:
-    """True where two names tell of one version: equal, or one commit sha abbreviates the other (>= 7 digits)."""
+    """True where two names tell of one version: equal, or one sha abbreviates the other (7 digits at least)."""
     a, b = left.lower().removeprefix("v"), right.lower().removeprefix("v")
     if a == b:
         return True
     short, long = sorted((a, b), key=len)
-    return len(short) >= 7 and long.startswith(short) and _is_hex(long)  # noqa: PLR2004  git's shortest abbreviation
+    return len(short) >= 7 and long.startswith(short) and _is_hex(long)
 
 
 def _is_hex(text: str) -> bool:
@@ -170,9 +171,9 @@ def _is_hex(text: str) -> bool:
 def words(span: timedelta) -> str:
     """Return a span for people: ``40 s``, ``3 min``, ``2 h 5 min``."""
     seconds = int(span.total_seconds())
-    if seconds < 60:  # noqa: PLR2004  a minute
+    if seconds < 60:
         return f"{seconds} s"
     minutes = seconds // 60
-    if minutes < 60:  # noqa: PLR2004  an hour
+    if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"

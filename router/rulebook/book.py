@@ -120,6 +120,7 @@ class Rulebook:
     severities: Mapping[str, Severity]  # every label value, lower case -> Severity
     labels: LabelNames = field(default_factory=LabelNames)
     attribution: Attribution = field(default_factory=Attribution)
+    retention: timedelta = timedelta(days=7)  # of resolved incidents; from the settings, not from a file
     _index: _Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Lua's unpack has a stack limit (8,000); fields per command stay well under it.
 _CHUNK = 500
 TIMELINE = 200
+DAY_MS = 86_400_000
 DEAD_LETTERS = 10_000
 #: A TTL only cleans up what a lost wake-up left behind; it decides nothing.
 LEFTOVER_MS = 30 * 86_400_000
@@ -58,6 +59,10 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
             ops.add("ZREM", keys.timers, name)
         else:
             ops.add("ZADD", keys.timers, ms(at), name)
+    if batch.unseen and batch.at is not None:
+        day = ms(batch.at) // DAY_MS
+        for memory in (keys.door(day), keys.door(day - 1)):
+            ops.chunks("HDEL", memory, list(batch.unseen))
     for letter in batch.dead:
         fields = (
             "at",

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from router.model.events import Stored
     from router.ports import Batch, Item
 
-DAY_MS: Final = 86_400_000
 #: Today's memory must outlive tomorrow, when it is still read.
-DOOR_TTL_MS: Final = 2 * DAY_MS + 3_600_000
+DOOR_TTL_MS: Final = 2 * commits.DAY_MS + 3_600_000
 #: Entries (not alerts) per partition; beyond it the sender is asked to keep what it has.
 LONGEST_INBOX: Final = 200_000
 
@@ -65,7 +64,7 @@ class RedisStore:
         by_partition: dict[int, list[int]] = {}
         for i, item in enumerate(items):
             by_partition.setdefault(item.partition, []).append(i)
-        day = commits.ms(now) // DAY_MS
+        day = commits.ms(now) // commits.DAY_MS
         calls = []
         for partition, positions in by_partition.items():
             k = self.keys[partition]
@@ -139,7 +138,9 @@ class RedisStore:
     async def beat(self, owner: str, *, gone: bool = False) -> dict[str, str]:
         """Show that this process lives (or has gone), and return every process's beat."""
         act = ("HDEL", INSTANCES, owner) if gone else ("HINCRBY", INSTANCES, owner, 1)
-        _, _, rows = await self.link.read([act, ("PEXPIRE", INSTANCES, DAY_MS), ("HGETALL", INSTANCES)])
+        _, _, rows = await self.link.read(
+            [act, ("PEXPIRE", INSTANCES, commits.DAY_MS), ("HGETALL", INSTANCES)]
+        )
         pairs = rows.items() if isinstance(rows, dict) else zip(rows[::2], rows[1::2], strict=True)
         return {k.decode(): v.decode() for k, v in pairs}
 

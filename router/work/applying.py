@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from router.decide import placing
 from router.decide.decision import Decision, Snapshot
 from router.model import codec
 from router.model.events import Begun, ServiceDeploy, Settled
@@ -47,6 +48,7 @@ def apply(partition: Partition, key: str, decision: Decision, batch: Batch) -> N
         partition.ledgers[key] = batch.ledgers[key] = decision.ledger
         return
     _timers(key, decision, batch)
+    batch.unseen += [placing.door_field(key, name) for name in decision.look_again]
     if decision.forget:
         partition.groups.pop(key, None)
         batch.groups[key] = GroupChange(forget=True)

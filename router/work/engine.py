@@ -245,25 +245,17 @@ class Engine:
     def _decide(self, r: Round, ledgers: dict[str, Ledger]) -> None:
         book, now = self._book(), self._clock.now()
         whys: Counter[str] = Counter()
+        r.batch.at = now
         for w, pending in r.work:
             try:
                 seen = applying.snapshot(r.partition, w.key, w.event, ledgers)
                 decision = deciding.decide(w.event, seen, book, now)
                 applying.apply(r.partition, w.key, decision, r.batch)
+                if decision.dead:
+                    self._bury(r, "undelivered", "; ".join(decision.dead), [codec.encode(w.event)])
             except Exception:
-                self._metrics.decide_failures.inc()
-                log.exception(
-                    "decide_failed",
-                    group=w.key,
-                    entry=pending.id if pending else "",
-                    kind=type(w.event).__name__,
-                )
-                if pending is not None:
-                    r.failed.add(pending.id)
-                elif isinstance(w.event, TimerDue):
-                    name = timer_name(w.event.kind, w.event.group, w.event.generation)
-                    r.partition.rearm(name, now + _TIMER_AGAIN)
-                    r.timers.remove(name)
+                log.exception("decide_failed", group=w.key, kind=type(w.event).__name__)
+                self._failed(r, w, pending)
                 continue
             for reason in decision.why:
                 whys[reason.why] += 1
@@ -276,6 +268,16 @@ class Engine:
                 self._ack(r, pending)
                 if pending.raw:
                     self._bury(r, "undecodable", "this release cannot read it", pending.raw)
+
+    def _failed(self, r: Round, w: Work, pending: Pending | None) -> None:
+        """Keep what a decision failed on: an entry for another try, a wake-up for a later one."""
+        self._metrics.decide_failures.inc()
+        if pending is not None:
+            r.failed.add(pending.id)
+        elif isinstance(w.event, TimerDue):
+            name = timer_name(w.event.kind, w.event.group, w.event.generation)
+            r.partition.rearm(name, self._clock.now() + _TIMER_AGAIN)
+            r.timers.remove(name)
 
     def _ack(self, r: Round, pending: Pending) -> None:
         (r.batch.acks_urgent if pending.urgent else r.batch.acks_normal).append(pending.id)
