@@ -72,6 +72,7 @@ class EmbeddedServer:
         self.process: asyncio.subprocess.Process | None = None
         self._lock: IO[str] | None = None
         self.stopping = False
+        self.paused = False  # while set, a dead child is not started again (an operator's repair, a test)
         self.socket = self.data_dir / "redis.sock"
         if len(str(self.socket)) > _SOCKET_MAX:
             text = f"the path is too long for a socket ({len(str(self.socket))} > {_SOCKET_MAX} bytes)"
@@ -172,6 +173,8 @@ class EmbeddedServer:
                 return
             log.error("embedded_redis_died", exit=code, again_in_s=0.2)
             await self.clock.sleep(0.2)
+            while self.paused:
+                await self.clock.sleep(0.05)
             await self.start()
 
     async def stop(self) -> None:
