@@ -156,7 +156,7 @@ def _version(deploy: Deploy, head: Incident, book: Rulebook) -> list[Reason]:
 
 
 def same_version(left: str, right: str) -> bool:
-    """True where two names tell of one version: equal, or one sha abbreviates the other (7 digits at least)."""
+    """True where two names tell of one version: equal, or a sha and its abbreviation (>= 7 digits)."""
     a, b = left.lower().removeprefix("v"), right.lower().removeprefix("v")
     if a == b:
         return True

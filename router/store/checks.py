@@ -48,11 +48,18 @@ async def findings(link: Link) -> list[Problem]:
 
 
 async def replicas(link: Link) -> int:
-    """Return 1 where at least one replica is connected, else 0: how many WAIT asks for."""
+    """Return 1 where at least one replica is online, else 0: how many WAIT asks for."""
     if link.cluster:
         return 0
-    info = await _info(link)
-    return 1 if int(info.get("connected_slaves", "0")) > 0 else 0
+    client: Any = link.client
+    info = await link.guard(client.info("replication"))
+    # One that is still being synchronised would let every accept wait in vain.
+    online = [
+        v
+        for k, v in info.items()
+        if k.startswith("slave") and isinstance(v, dict) and v.get("state") == "online"
+    ]
+    return 1 if online else 0
 
 
 def refuse(problems: list[Problem]) -> None:

@@ -180,13 +180,10 @@ class Link:
         ``durable``: also wait for a replica, where there is one. Returns each one's
         answer, a StoreUnavailable in its place where it failed.
         """
-        if self.cluster:
-            done = await asyncio.gather(*(self.call(*c) for c in calls), return_exceptions=True)
-            return [StoreUnavailable(str(d)) if isinstance(d, Exception) else d for d in done]
         answers = await self.guard(self._pipeline(calls, durable=durable))
         if any(isinstance(a, NoScriptError) for a in answers):
             for script in {c[0].sha: c[0] for c in calls}.values():
-                await self.guard(self.client.script_load(script.text))
+                await self.guard(self._load(script))
             # Only those that did not run run again: a script that ran may not be repeatable.
             again = [i for i, a in enumerate(answers) if isinstance(a, NoScriptError)]
             second = await self.guard(self._pipeline([calls[i] for i in again], durable=durable))
@@ -197,11 +194,16 @@ class Link:
             for a in answers
         ]
 
+    async def _load(self, script: Script) -> None:
+        client: Any = self.client
+        target = {"target_nodes": "primaries"} if self.cluster else {}
+        await client.execute_command("SCRIPT LOAD", script.text, **target)
+
     async def _pipeline(self, calls: Sequence[Call], *, durable: bool) -> list[Any]:
         pipe = self.client.pipeline(transaction=False)
         for script, keys, args in calls:
             pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-        wait = durable and self.replicas > 0
+        wait = durable and self.replicas > 0  # never in a cluster: WAIT speaks for one connection to one node
         if wait:
             pipe.execute_command("WAIT", self.replicas, 1000)
         answers = list(await pipe.execute(raise_on_error=False))
@@ -213,16 +215,17 @@ class Link:
         return answers
 
     async def read(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run plain commands in one round trip; any failure fails all."""
-        if self.cluster:
-            return list(
-                await self.guard(asyncio.gather(*(self.client.execute_command(*c) for c in commands)))
-            )
+        """Run plain commands in one round trip (to each node); any failure fails all."""
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
         return list(await self.guard(pipe.execute()))
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those to the sentinels too."""
+        pool = getattr(self.client, "connection_pool", None)
         await self.client.aclose()
+        if pool is not None:
+            await pool.disconnect()
+            for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
+                await sentinel.aclose()
