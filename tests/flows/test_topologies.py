@@ -155,13 +155,14 @@ async def test_replicas_share_take_over_and_come_back(
                     return await owned(c1) == 8 and await owned(c2) == 8
 
                 await wait_for(fair, "each has half of the partitions", 30)
+                second = c2
                 for n in range(30):
-                    c = (c1, c2)[n % 2]
+                    c = (c1, second)[n % 2]
                     assert (await c.post(HOOK, body(alert(f"A{n}", at=AT))))[0] == 202
                     assert two.process is not None
                     if n == 10:
                         os.kill(two.process.pid, signal.SIGSTOP)
-                        c2 = c1
+                        second = c1
                     if n == 20:
                         await wait_for(lambda: owned_is(c1, owned, 16), "one has taken over all", 30)
                         os.kill(two.process.pid, signal.SIGCONT)
