@@ -87,6 +87,8 @@ class Webhooks:
                 413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)"
             )
         try:
+            if request.content.is_eof():  # it came with its headers, as most do: nothing to wait for
+                return await request.read()
             async with asyncio.timeout(BODY_S):
                 return await request.read()
         except TimeoutError:

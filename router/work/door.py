@@ -82,8 +82,10 @@ class Door:
         """Place and append what a source told; returns when it is durable."""
         placed = placing.place(told, self._book(), self._clock.now())
         taken = await self._append(placed)
-        self._metrics.events.labels(source, "accepted").inc(taken.accepted)
-        self._metrics.events.labels(source, "repeated").inc(taken.repeated)
+        if taken.accepted:
+            self._metrics.events.labels(source, "accepted").inc(taken.accepted)
+        if taken.repeated:
+            self._metrics.events.labels(source, "repeated").inc(taken.repeated)
         return taken
 
     async def command(self, command: Command) -> Taken:
@@ -130,6 +132,7 @@ class Door:
             while not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
+                await asyncio.sleep(0)  # let all that was read from sockets in this turn come along
             await self._flush(self._next())
 
     def _next(self) -> list[_Ticket]:
