@@ -163,6 +163,12 @@ class App:
         """Open the store, take leases, listen. On any failure everything opened is closed again."""
         try:
             await self._start()
+        except StoreUnavailable as exc:
+            await self.stop()
+            text = f"the store stopped answering during the start: {exc}"
+            raise ConfigError(
+                [Problem("redis", "ROUTER_REDIS_URL", text, "look at the server, then start again")]
+            ) from exc
         except BaseException:
             await self.stop()
             raise
@@ -189,6 +195,7 @@ class App:
             timeout_s=self.settings.delivery_timeout_seconds,
         )  # fmt: skip
         self.engine.outbox = self.deliveries
+        self.leases.busy = self.deliveries.busy
         await self.leases.turn()
         self.tasks.keep("door", self.door.run)
         self.tasks.keep("engine", self.engine.run)
@@ -301,19 +308,22 @@ class App:
     async def stop(self) -> None:
         """Stop taking, finish what is under way, give leases back, end the embedded server."""
         self.draining = True
-        if hasattr(self, "runner"):
-            await self.runner.cleanup()
-        if hasattr(self, "deliveries"):
-            await self.deliveries.drain(self.settings.drain_seconds)
-        if self.server is not None:
-            self.server.stopping = True
-        await self.tasks.stop()
-        if hasattr(self, "leases"):
-            await self.leases.release_all()
-        for notifier in self.notifiers.values():
-            await notifier.close()
-        for link in self.links:
-            await link.close()
-        if self.server is not None:
-            await self.server.stop()
+        try:
+            if hasattr(self, "runner"):
+                await self.runner.cleanup()
+            if hasattr(self, "deliveries"):
+                await self.deliveries.drain(self.settings.drain_seconds)
+            if self.server is not None:
+                self.server.stopping = True
+            await self.tasks.stop()
+            if hasattr(self, "leases"):
+                await self.leases.release_all()
+            for notifier in self.notifiers.values():
+                await notifier.close()
+            for link in self.links:
+                await link.close()
+        finally:
+            # Whatever else went wrong, no child and no lock is left behind.
+            if self.server is not None:
+                await self.server.stop()
         log.info("stopped")

@@ -63,6 +63,10 @@ class Desk:
             alert=alert, generation=generation, seen_at=self.event.received_at
         )
 
+    def counts(self, member: Member) -> bool:
+        """True where the member is counted in the incident that is open now."""
+        return member.generation == self.head.generation and self.head.state.open
+
     def open(self, alert: Alert) -> None:
         """Begin the next generation."""
         old, book = self.head, self.book
@@ -110,8 +114,7 @@ class Desk:
 
     def ends(self, alert: Alert, member: Member) -> None:
         """Count a firing member out."""
-        counted = member.generation == self.head.generation and self.head.state.open
-        if counted:
+        if self.counts(member):
             self.uncount(member.alert)
             self.resolved += 1
             self.ended += 1
@@ -184,11 +187,15 @@ def _judge_firing(desk: Desk, alert: Alert, member: Member) -> None:
             desk.out.look_again.append(alert.key)
     elif alert == old:
         desk.out.because(Why.ALERT_REPEATED)
+    elif alert.starts_at > old.starts_at and not desk.counts(member):
+        # Its incident was resolved by hand, and it began anew without its end being told.
+        desk.fires(alert, member)
+        desk.out.because(Why.ALERT_REFIRED)
     else:
         # A new text or a new start of a thing still firing: people see it, nobody is paged anew.
         desk.put(alert, member.generation)
         desk.out.because(Why.ALERT_CHANGED)
-        if alert.annotations != old.annotations and desk.firing == 1:
+        if alert.annotations != old.annotations and desk.firing == 1 and desk.counts(member):
             desk.annotations = alert.annotations
         desk.visible = desk.visible or alert.starts_at > old.starts_at
 
@@ -294,7 +301,8 @@ def close(
 
 def prune(desk: Desk, out: Decision) -> None:
     """Drop the oldest resolved members of a long-lived group, so that it stays bounded."""
-    if desk.resolved <= KEEP_RESOLVED:
+    ended_at_most = len(desk.seen.members) - desk.firing + desk.added  # earlier generations included
+    if ended_at_most <= KEEP_RESOLVED:
         return
     ended = [m for m in desk.seen.members.values() if not m.alert.firing and m.alert.key not in out.members]
     old = [m for m in ended if m.seen_at is None or desk.now - m.seen_at > TOMBSTONE]

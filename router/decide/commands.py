@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from router.decide import alerts, destinations, suspects
-from router.decide.decision import Decision, Snapshot
+from router.decide.decision import Decision, Snapshot, Timer
 from router.model.events import Command, CommandKind, DeployNoticed, TimerDue, TimerKind
 from router.model.incidents import State
 from router.model.reasons import Why
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.rulebook.book import Rulebook
+
+
+_FORGET_AGAIN = timedelta(hours=1)
 
 
 def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
@@ -53,7 +57,11 @@ def timer(event: TimerDue, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
     if head is None:
         return out
     if event.kind is TimerKind.FORGET:
-        out.forget = not head.state.open
+        if head.due or any(p.due for p in seen.past.values()):
+            # PagerDuty is away for longer than incidents are kept: what is open there must still be closed.
+            out.timers.append(Timer(TimerKind.FORGET, event.generation, now + _FORGET_AGAIN))
+        else:
+            out.forget = not head.state.open
         return out
     if head.state is State.WAITING and head.generation == event.generation:
         head = msgspec.structs.replace(
@@ -77,7 +85,8 @@ def look_again(event: DeployNoticed, seen: Snapshot, book: Rulebook, now: dateti
     head = suspects.attach(head, seen.ledgers, book, out, now)
     if head.suspects == before:
         return Decision()
-    found = bool(head.suspects) and (not before or before[0].deploy_id != head.suspects[0].deploy_id)
+    top = suspects.prime(head.suspects)  # a cleared candidate is shown, but pages nobody
+    found = top is not None and (not before or before[0].deploy_id != top.deploy_id)
     head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now, book=book.version)
     out.incident = destinations.refresh(head, book, out, louder=found)
     return out

@@ -113,7 +113,9 @@ def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy
     report = event.report
     first = names[0] if names else (report.config_revision[:12] or "unknown")
     stem = f"{event.environment}/{first[:64]}"
-    count = 1 + sum(1 for d in ledger.deploys if d.id.rpartition("/")[0] == stem)
+    # Not their number: an older one may have been forgotten meanwhile.
+    used = [d.id.rpartition("/") for d in ledger.deploys]
+    count = 1 + max((int(n) for before, _, n in used if before == stem), default=0)
     change = next((c for c in ledger.changes if any(same_version(c.revision, n) for n in names)), None)
     return Deploy(
         id=f"{stem}/{count}",

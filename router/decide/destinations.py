@@ -53,7 +53,7 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
             )
             out.because(Why.DELIVERY_UNNEEDED)
         elif old.want is not want or old.lane is not Lane.PAGE or louder:
-            wishes[name] = msgspec.structs.replace(
-                old, want=want, want_version=head.revision, dead=old.dead and old.want is want
-            )
+            if old.dead and old.want is not want:  # another state is another try, with its own patience
+                old = msgspec.structs.replace(old, dead=False, failing_since=None)  # noqa: PLW2901
+            wishes[name] = msgspec.structs.replace(old, want=want, want_version=head.revision)
     return msgspec.structs.replace(head, destinations=wishes)

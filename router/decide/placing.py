@@ -56,12 +56,14 @@ def place(told: Sequence[Told], book: Rulebook, received_at: datetime) -> list[P
 def _alerts(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[Placed]:
     groups: dict[str, tuple[GroupAlerts, list[tuple[bytes, bytes]]]] = {}
     urgent: set[str] = set()
+    named: dict[tuple[str, ...], str] = {}  # a delivery's alerts mostly share their group: name it once
     for alert in batch.alerts:
         version = alert_version(alert)
         critical = book.severity(alert.labels) is Severity.CRITICAL
         for route in book.route(alert.labels):
             labels = book.group_labels(route, alert.labels)
-            group = keys.group_key(route.id, labels)
+            parts = (route.id, *labels, *labels.values())
+            group = named.get(parts) or named.setdefault(parts, keys.group_key(route.id, labels))
             known = groups.get(group)
             if known is None:
                 event = GroupAlerts(

@@ -73,12 +73,19 @@ def settled(event: Settled, seen: Snapshot, now: datetime) -> Decision:
 
 
 def _receipt(event: Settled, old: Destination, out: Decision, now: datetime) -> Destination:
+    stale = (event.want, event.version) != (old.want, old.want_version)
     match event.outcome:
         case Delivered(ref=ref):
             return msgspec.structs.replace(
                 old, have=Want(event.want), have_version=event.version, ref=ref or old.ref,
                 begun=False, doubt=False, tries=0, not_before=None, failing_since=None, error="",
             )  # fmt: skip
+        case Refused(reason=reason, detail=detail) if stale:
+            # Another wish has come meanwhile, which may well be taken: a resolve after a trigger too odd.
+            new = msgspec.structs.replace(
+                old, begun=False, tries=0, not_before=None, error=f"{reason}: {detail}"[:200]
+            )
+            return _unneeded(new)
         case Refused(reason=reason, detail=detail):
             return msgspec.structs.replace(old, dead=True, begun=False, error=f"{reason}: {detail}"[:200])
         case Retry(reason=reason, detail=detail) | Unsure(reason=reason, detail=detail):
@@ -91,12 +98,16 @@ def _receipt(event: Settled, old: Destination, out: Decision, now: datetime) -> 
             )
             new = msgspec.structs.replace(
                 old, begun=False, doubt=old.doubt or unsure, tries=old.tries + 1, failing_since=since,
-                not_before=event.retry_at, dead=expired, error=f"{reason}: {detail}"[:200],
+                not_before=event.retry_at, dead=expired and not stale, error=f"{reason}: {detail}"[:200],
             )  # fmt: skip
-            if new.want is Want.RESOLVED and new.untold:
-                # It resolved while the first page could not be sent: nobody needs to hear of it.
-                new = msgspec.structs.replace(new, want=Want.NOTHING, want_version=0, have_version=0)
-            return new
+            return _unneeded(new)
+
+
+def _unneeded(new: Destination) -> Destination:
+    """Return the destination with nothing wanted, if it resolved while its first page could not be sent."""
+    if new.want is Want.RESOLVED and new.untold:
+        return msgspec.structs.replace(new, want=Want.NOTHING, want_version=0, have_version=0)
+    return new
 
 
 def _head(generation: int, seen: Snapshot) -> Incident | None:

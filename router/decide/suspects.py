@@ -91,13 +91,16 @@ def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> S
     """Return the deploy as a candidate, or None where it is out of the question and out of sight."""
     if head.environment and deploy.environment != head.environment:
         return None
-    at = deploy.phase_at(DeployPhase.ROLLED_BACK, DeployPhase.SWITCHED, DeployPhase.LIVE)
+    limits = book.attribution
+    at = deploy.phase_at(DeployPhase.SWITCHED, DeployPhase.LIVE)
+    back = deploy.phase_at(DeployPhase.ROLLED_BACK)
+    if back is not None and (at is None or back - onset <= limits.skew):
+        at = back  # a rollback after the onset was the cure, not the change
     effect = at is not None
     if at is None:
         at = deploy.phase_at(DeployPhase.GREEN_TESTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.STARTED)
     if at is None:
         return None
-    limits = book.attribution
     age = onset - at
     if age > limits.window or -age > limits.window:
         return None

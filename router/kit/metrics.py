@@ -23,6 +23,9 @@ class Metrics:
         self.rejected = Counter(
             f"{n}_webhooks_rejected", "Refused deliveries by reason", ["source", "reason"], registry=r
         )
+        self.problems = Counter(
+            f"{n}_http_problems", "Answers of any path that are problems, by code", ["code"], registry=r
+        )
         self.secret_index = Counter(
             f"{n}_webhook_secret",
             "Authentic deliveries by which secret matched",

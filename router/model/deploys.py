@@ -74,6 +74,7 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     seen: int = 0
     noticed: int = 0
+    broken: str = ""  # never stored: what of it this release cannot read; then nothing is decided on it
 
     @property
     def due(self) -> bool:

@@ -89,7 +89,8 @@ def _group(ops: _Ops, keys: Keys, group: str, change: GroupChange) -> None:
         ops.add("ZREM", keys.open, group)
         ops.add("ZREM", keys.closed, group)
         ops.add("SREM", keys.due, f"g:{group}")
-        return
+        if change.head is None and not change.members:
+            return  # else it began anew in the same batch, after what was there is gone
     parts: dict[str, Any] = {f"m{name}": member for name, member in change.members.items()}
     parts |= {f"p{number}": past for number, past in change.past.items()}
     sets: list[Any] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from router.model import codec
 from router.model.keys import partition_of
 from router.ports import DeadLetter
-from router.store.store import group_record
+from router.store.store import group_record, ledger_of
 
 if TYPE_CHECKING:
     from router.model.deploys import Deploy
@@ -40,7 +40,7 @@ class RedisReader:
             if found
             else []
         )
-        return [codec.incident(row) for row in rows if row is not None]
+        return [head for row in rows if row is not None and (head := _incident(row)) is not None]
 
     async def _newest(self, index: str, limit: int) -> list[tuple[float, int, str]]:
         rows = await self._link.read(
@@ -76,7 +76,7 @@ class RedisReader:
         rows = (
             await self._link.read([("GET", self._keys[p].service(s)) for _, p, s in found]) if found else []
         )
-        deploys = [d for row in rows if row is not None for d in codec.ledger(row).deploys]
+        deploys = [d for row in rows if row is not None for d in ledger_of(row).deploys]
         deploys.sort(key=lambda d: max(d.phases.values()), reverse=True)
         return deploys[:limit]
 
@@ -105,6 +105,14 @@ class RedisReader:
         rows = await self._link.read(commands)
         names = ("inbox_urgent", "inbox_normal", "due", "timers", "dead", "open")
         return {name: sum(rows[i :: len(names)]) for i, name in enumerate(names)}
+
+
+def _incident(row: bytes) -> Incident | None:
+    """Return a head; one of another release is left out of a list rather than failing it."""
+    try:
+        return codec.incident(row)
+    except codec.Undecodable:
+        return None
 
 
 def _scored(row: Any) -> list[tuple[str, float]]:

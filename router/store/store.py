@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from router.model import codec
+from router.model.deploys import Ledger
 from router.model.errors import ConfigError, Fenced, Problem, StoreError, StoreUnavailable
 from router.model.keys import service_key
 from router.ports import Appended, GroupRecord, InboxEntry, InboxPage, Lease, LeaseSeen
@@ -21,7 +22,6 @@ from router.store.link import ACCEPT, LEASE, Link
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from router.model.deploys import Ledger
     from router.model.events import Stored
     from router.ports import Batch, Item
 
@@ -68,7 +68,7 @@ class RedisStore:
         calls = []
         for partition, positions in by_partition.items():
             k = self.keys[partition]
-            args: list[Any] = [DOOR_TTL_MS, LONGEST_INBOX]
+            args: list[Any] = [DOOR_TTL_MS, LONGEST_INBOX, "1" if self.link.replicas else "0"]
             for i in positions:
                 item = items[i]
                 args += (3 if item.urgent else 4, len(item.versions))
@@ -178,7 +178,7 @@ class RedisStore:
         if not keys:
             return {}
         rows = await self.link.read([("GET", self.keys[p].service(key)) for key, p in keys.items()])
-        return {key: codec.ledger(row) for key, row in zip(keys, rows, strict=True) if row is not None}
+        return {key: ledger_of(row) for key, row in zip(keys, rows, strict=True) if row is not None}
 
     async def commit(self, batches: Sequence[tuple[Lease, Batch]]) -> list[Lease | StoreError]:
         """Write each batch in one atomic step; see the protocol for what stands in a lease's place."""
@@ -233,6 +233,14 @@ def _event(raw: bytes) -> Stored | bytes:
         return codec.stored(raw)
     except codec.Undecodable:
         return raw
+
+
+def ledger_of(row: bytes) -> Ledger:
+    """Return a ledger; one that cannot be read is there all the same, and says so."""
+    try:
+        return codec.ledger(row)
+    except codec.Undecodable as exc:
+        return Ledger(service="", broken=str(exc))
 
 
 def group_record(row: Any) -> GroupRecord:

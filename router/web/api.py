@@ -1,14 +1,17 @@
 """GET and POST /api/v1: what is open, what happened, and a person's acknowledge or resolve.
 
 Bearer tokens; with none configured the API is open while the router listens on loopback
-and closed on any other address. A POST must be JSON, so that no web page can send one
-from a browser without being asked (CORS preflight).
+and closed on any other address. While it is open, requests must name a loopback host: a
+web page whose name was pointed at 127.0.0.1 (DNS rebinding) names its own. A POST must be
+JSON, so that no web page can send one from a browser without being asked (CORS preflight).
 """
 
 from __future__ import annotations
 
 import hmac
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -16,7 +19,7 @@ from aiohttp import web
 from router.model.errors import Rejected
 from router.model.events import Command, CommandKind
 from router.model.keys import digest, split_incident_id
-from router.web import views
+from router.web import bodies, views
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from router.ports import Clock, Intake, Reader
 
 _MOST = 500
+#: Far more than an act needs.
+_ACT_BYTES = 64 << 10
 
 
 class _Act(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,6 +82,13 @@ class Api:
                 raise Rejected(
                     403, "api_closed", "no API token is configured (ROUTER_API_TOKENS), so the API is closed"
                 )
+            if not _names_loopback(request.host):
+                raise Rejected(
+                    403,
+                    "foreign_host",
+                    "without API tokens only requests to a loopback address or localhost are answered;"
+                    " set ROUTER_API_TOKENS to be reached by another name",
+                )
             return
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         given = token.strip().encode("utf-8", "surrogateescape")
@@ -86,6 +98,7 @@ class Api:
 
     async def incidents(self, request: web.Request) -> web.Response:
         """List incidents, newest first; ``state=open|all``, ``limit``."""
+        _known(request, {"state", "limit"})
         state = request.query.get("state", "all")
         if state not in {"open", "all"}:
             raise Rejected(400, "bad_query", "state must be open or all")
@@ -108,7 +121,7 @@ class Api:
             raise Rejected(415, "not_json", "send Content-Type: application/json")
         group, generation = _incident_id(request)
         try:
-            body = msgspec.json.decode(await request.read() or b"{}", type=_Act)
+            body = msgspec.json.decode(await bodies.read(request, _ACT_BYTES) or b"{}", type=_Act)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Rejected(400, "bad_body", f"the body must be an object with by, note, id: {exc}") from None
         if await self._reader.incident(group, generation) is None:
@@ -130,12 +143,14 @@ class Api:
 
     async def deploys(self, request: web.Request) -> web.Response:
         """List deploys, newest first."""
+        _known(request, {"limit"})
         return answer(
             {"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=_limit(request))]}
         )
 
     async def dead_letters(self, request: web.Request) -> web.Response:
         """List dead letters, newest first."""
+        _known(request, {"limit"})
         letters = await self._reader.dead_letters(limit=_limit(request))
         return answer({"dead_letters": [views.dead_letter(x) for x in letters]})
 
@@ -148,9 +163,28 @@ def _plain(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:200].strip()
 
 
+def _known(request: web.Request, names: set[str]) -> None:
+    """Refuse a misspelt parameter, which would otherwise answer another question than was asked."""
+    if unknown := set(request.query) - names:
+        text = f"{min(unknown)[:40]!r} is not a parameter here; there are: {', '.join(sorted(names))}"
+        raise Rejected(400, "bad_query", text)
+
+
+def _names_loopback(host: str) -> bool:
+    """Return whether a Host header names this machine; ``.localhost`` never leaves it (RFC 6761)."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
 def _limit(request: web.Request) -> int:
     text = request.query.get("limit", "100")
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= _MOST:
+    if len(text) > 3 or not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= _MOST:
         raise Rejected(400, "bad_query", f"limit must be a number from 1 to {_MOST}")
     return int(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
@@ -12,9 +12,14 @@ from aiohttp import web
 from router.model.errors import Rejected, StoreUnavailable
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import Handler
+    from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler, Middleware
 
 log = structlog.get_logger(__name__)
+
+#: Under which a problem's code goes along with its answer, to be counted.
+CODE: Final = web.ResponseKey("code", str)
 
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -26,12 +31,14 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
         "code": code,
         "detail": detail,
     }
-    return web.Response(
+    response = web.Response(
         body=msgspec.json.encode(body),
         status=status,
         content_type="application/problem+json",
         headers=headers,
     )
+    response[CODE] = code
+    return response
 
 
 def unavailable(detail: str) -> web.Response:
@@ -39,31 +46,49 @@ def unavailable(detail: str) -> web.Response:
     return problem(503, "store_unavailable", detail, {"Retry-After": "5"})
 
 
-@web.middleware
-async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: PLR0911  a table of errors
-    """Turn what handlers raise into problems; an unexpected error is logged once and tells nothing."""
-    try:
-        return await handler(request)
-    except Rejected as exc:
-        return problem(exc.status, exc.code, exc.detail)
-    except StoreUnavailable as exc:
-        log.warning("store_unavailable", doing=request.path, error=str(exc))
-        return unavailable("the store does not answer; nothing was accepted, send it again")
-    except web.HTTPRequestEntityTooLarge as exc:
-        return problem(
-            413,
-            "too_large",
-            f"the body is larger than {exc.text.rpartition(' ')[2] if exc.text else 'allowed'}"[:200],
-        )
-    except web.HTTPMethodNotAllowed as exc:
-        allowed = ", ".join(sorted(exc.allowed_methods))
-        return problem(405, "method_not_allowed", f"use {allowed}", {"Allow": allowed})
-    except web.HTTPNotFound:
-        return problem(404, "not_found", "no such path")
-    except web.HTTPException as exc:
-        return problem(exc.status, "http_error", exc.reason)
-    except ConnectionError:
-        raise  # the client left in the middle; there is nobody to answer
-    except Exception:
-        log.exception("request_failed", path=request.path, method=request.method)
-        return problem(500, "internal", "an unexpected error; it is in the log")
+def errors(count: Callable[[str], None]) -> Middleware:
+    """Return the middleware that turns what handlers raise into problems, each counted by its code."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            _refuse_pages(request)
+            response = await handler(request)
+        except Exception as exc:  # noqa: BLE001  each kind has its answer, the last one is logged
+            response = _answer(request, exc)
+        if (code := response.get(CODE)) is not None:
+            count(code)
+        return response
+
+    return middleware
+
+
+def _refuse_pages(request: web.Request) -> None:
+    """Refuse what a browser sends for a web page: it is never a sender of ours, nor a person's own call.
+
+    Browsers put Origin on every POST; without this a page could post events to an open router
+    on its reader's machine.
+    """
+    if request.method != "GET" and "Origin" in request.headers:
+        raise Rejected(403, "from_web_page", "requests of web pages (with an Origin header) are not taken")
+
+
+def _answer(request: web.Request, exc: Exception) -> web.Response:
+    """Return the problem of an exception; an unexpected one is logged once and tells nothing."""
+    match exc:
+        case Rejected():
+            # RFC 9110: a 401 says how to authenticate.
+            headers = {"WWW-Authenticate": "Bearer"} if exc.status == HTTPStatus.UNAUTHORIZED else None
+            return problem(exc.status, exc.code, exc.detail, headers)
+        case StoreUnavailable():
+            log.warning("store_unavailable", doing=request.path, error=str(exc))
+            return unavailable("the store does not answer; nothing was accepted, send it again")
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(exc.allowed_methods))
+            return problem(405, "method_not_allowed", f"use {allowed}", {"Allow": allowed})
+        case web.HTTPNotFound():
+            return problem(404, "not_found", "no such path")
+        case web.HTTPException():
+            return problem(exc.status, "http_error", exc.reason)
+    log.error("request_failed", path=request.path[:200], method=request.method, exc_info=exc)
+    return problem(500, "internal", "an unexpected error; it is in the log")

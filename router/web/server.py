@@ -24,6 +24,10 @@ class Health:
     def __init__(self, reader: Reader, metrics: Metrics, ready: Callable[[], str]) -> None:
         self._reader, self._metrics, self._ready = reader, metrics, ready
 
+    def count_problem(self, code: str) -> None:
+        """Count an answer that is a problem."""
+        self._metrics.problems.labels(code).inc()
+
     async def healthy(self, _: web.Request) -> web.Response:
         """Answer while the event loop runs."""
         return web.Response(text="OK\n")
@@ -54,7 +58,7 @@ class Health:
 
 def make_app(webhooks: Webhooks, api: Api, health: Health, max_body: int) -> web.Application:
     """Return the application with every path."""
-    app = web.Application(client_max_size=max_body, middlewares=[errors])
+    app = web.Application(client_max_size=max_body, middlewares=[errors(health.count_problem)])
     app.add_routes(
         [
             web.post("/webhooks/{source}", webhooks.handle),

@@ -6,25 +6,27 @@ we act on are answered 2xx too: several senders switch a hook off that answers 4
 
 from __future__ import annotations
 
-import asyncio
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
 
 from router.model.errors import Rejected, StoreUnavailable
+from router.web import bodies
 from router.web.problems import problem, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from router.kit.metrics import Metrics
+    from router.model.events import Told
     from router.ports import Clock, Intake, Source
 
 log = structlog.get_logger(__name__)
 
-#: A body that has not arrived by then is not coming; aiohttp itself would wait for ever.
-BODY_S = 10.0
+#: As much of an unreadable body as a person needs to recognise it.
+_HEAD = 100
 
 
 class Webhooks:
@@ -38,9 +40,12 @@ class Webhooks:
         clock: Clock,
         metrics: Metrics,
         max_body: int,
+        *,
+        body_s: float = bodies.BODY_S,
     ) -> None:
         self._sources, self._secrets, self._intake = sources, secrets, intake
-        self._clock, self._metrics, self._max_body = clock, metrics, max_body
+        self._clock, self._metrics = clock, metrics
+        self._max_body, self._body_s = max_body, body_s
 
     async def handle(self, request: web.Request) -> web.Response:
         """Take one delivery."""
@@ -58,42 +63,35 @@ class Webhooks:
         except StoreUnavailable as exc:
             log.warning("delivery_not_stored", source=kind, error=str(exc))
             response = unavailable("the event could not be stored; nothing was accepted, send it again")
+        except Exception:
+            self._metrics.deliveries_in.labels(kind, "500").inc()
+            raise  # logged and answered where every unexpected error is
         self._metrics.deliveries_in.labels(kind, str(response.status)).inc()
         return response
 
     async def _take(self, request: web.Request, kind: str, source: Source) -> web.Response:
-        body = await self._body(request)
+        body = await bodies.read(request, self._max_body, self._body_s)
         headers = {k.lower(): v for k, v in request.headers.items()}
         secrets = self._secrets.get(kind, ())
         if secrets:
             index = source.verify(headers, body, secrets, self._clock.now())
             self._metrics.secret_index.labels(kind, str(index)).inc()
-        told = source.parse(headers, body)
+        told = _parse(source, headers, body)
         taken = await self._intake.take(kind, told)
         text = f'{{"status":"accepted","accepted":{taken.accepted},"repeated":{taken.repeated}}}\n'
         return web.Response(body=text.encode(), status=202, content_type="application/json")
 
-    async def _body(self, request: web.Request) -> bytes:
-        encoding = request.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity":
-            # Inflating what a stranger sends costs unbounded work; no sender of ours compresses.
-            raise Rejected(
-                415,
-                "encoded_body",
-                f"Content-Encoding {encoding[:20]!r} is not taken; send the body as it is",
-            )
-        if (request.content_length or 0) > self._max_body:
-            raise Rejected(
-                413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)"
-            )
-        try:
-            if request.content.is_eof():  # it came with its headers, as most do: nothing to wait for
-                return await request.read()
-            async with asyncio.timeout(BODY_S):
-                return await request.read()
-        except TimeoutError:
-            raise Rejected(408, "slow_body", f"the body did not arrive within {BODY_S:g} s") from None
-        except web.HTTPRequestEntityTooLarge:
-            raise Rejected(
-                413, "too_large", f"the body is larger than {self._max_body} bytes (ROUTER_MAX_BODY)"
-            ) from None
+
+def _parse(source: Source, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
+    """Parse; of an authentic body that cannot be read, the log keeps what tells it from others."""
+    try:
+        return source.parse(headers, body)
+    except Rejected:
+        log.warning(
+            "body_not_readable",
+            source=source.kind,
+            size=len(body),
+            digest=blake2b(body, digest_size=8).hexdigest(),
+            head=ascii(body[:_HEAD])[2:-1],  # escaped: no bytes of a sender's reach a terminal
+        )
+        raise

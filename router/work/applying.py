@@ -34,7 +34,10 @@ def ledger_key(event: Event) -> str | None:
 def snapshot(partition: Partition, key: str, event: Event, ledgers: Mapping[str, Ledger]) -> Snapshot:
     """Return what decide may know of this event's group or ledger."""
     if ledger_key(event) is not None:
-        return Snapshot(ledger=partition.ledgers.get(key))
+        ledger = partition.ledgers.get(key)
+        if ledger is not None and ledger.broken:
+            raise codec.Undecodable(ledger.broken)
+        return Snapshot(ledger=ledger)
     record = partition.groups.get(key) or GroupRecord()
     if record.broken:
         # Written by a newer release, or damaged: left alone. The event is tried again, then put aside.
@@ -57,7 +60,6 @@ def apply(partition: Partition, key: str, decision: Decision, batch: Batch) -> N
         return
     record = partition.groups.setdefault(key, GroupRecord())
     change = batch.groups.setdefault(key, GroupChange())
-    change.forget = False
     if decision.incident is not None:
         record.head = change.head = decision.incident
     _members(record, change, decision)

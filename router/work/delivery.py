@@ -115,6 +115,10 @@ class Deliveries:
 
     # --- the lanes ----------------------------------------------------------------------------------
 
+    def busy(self, partition: int) -> bool:
+        """True while an attempt for this partition is under way."""
+        return any(queue.busy(partition) for queue in self._lanes.values())
+
     def start(self, tasks: Tasks) -> None:
         """Start the workers of every lane."""
         for lane, count in WORKERS.items():
@@ -165,6 +169,9 @@ class Deliveries:
         except StoreUnavailable as exc:
             log.warning("store_unavailable", doing="deliver", error=str(exc))
             await self._clock.sleep(0.5)
+        except Exception:
+            log.exception("delivery_failed", target=job.target, group=job.group)
+            await self._clock.sleep(FIRST_S)
         finally:
             self._under_way -= 1
             queue.finish(job)
@@ -186,7 +193,11 @@ class Deliveries:
     def _closed(self, job: JobKey) -> float:
         """Return for how many seconds the job's target wants nothing."""
         target = self._book().target(job.gate)
-        return self._notifiers(target).hold(target.options) if target is not None else 0.0
+        try:
+            return self._notifiers(target).hold(target.options) if target is not None else 0.0
+        except Exception:
+            log.exception("hold_failed", target=job.gate)
+            return 0.0
 
     # --- one attempt --------------------------------------------------------------------------------
 
@@ -226,7 +237,8 @@ class Deliveries:
         log_outcome(job, destination, outcome)
         if lane is Lane.CHAT:
             self._remember_edit(job)
-        await self._engine.post(job.partition, settled)
+        if not await self._engine.post(job.partition, settled) and job.partition in self._engine.partitions:
+            await self._clock.sleep(FIRST_S)  # it could not be recorded: not again at once
 
     def _remember_edit(self, job: JobKey) -> None:
         now = jobs.seconds(self._clock.now())

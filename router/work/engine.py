@@ -219,11 +219,11 @@ class Engine:
         r = Round(partition)
         while partition.internal:
             r.internal.append(partition.internal.popleft())
-        r.work += [(Work(key_of(i.event), i.event), None) for i in r.internal]
+        r.work += [(Work(key_of(i.event), i.event, i), None) for i in r.internal]
         now = self._clock.now()
         while (name := partition.due_timer(now)) is not None:
-            r.timers.append(name)
-            if (event := timer_event(name)) is not None:
+            if (event := timer_event(name)) is not None:  # a newer release's kind is left alone
+                r.timers.append(name)
                 r.work.append((Work(event.group, event), None))
         busy = sum(1 for p in self.partitions.values() if any(lane.ready for lane in p.lanes.values()))
         share = ROUND // max(1, busy)
@@ -274,6 +274,8 @@ class Engine:
         self._metrics.decide_failures.inc()
         if pending is not None:
             r.failed.add(pending.id)
+        elif w.internal is not None:
+            resolve(w.internal, done=False)
         elif isinstance(w.event, TimerDue):
             name = timer_name(w.event.kind, w.event.group, w.event.generation)
             r.partition.rearm(name, self._clock.now() + _TIMER_AGAIN)

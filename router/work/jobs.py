@@ -51,7 +51,9 @@ class LaneQueue:
         self._ready: dict[str, list[tuple[int, int, JobKey]]] = {}
         self._later: list[tuple[float, int, int, JobKey]] = []
         self._closed: dict[str, float] = {}
-        self._known: set[JobKey] = set()
+        self._known: dict[
+            JobKey, int
+        ] = {}  # job -> the order under which it is queued; other entries are stale
         self._busy: set[JobKey] = set()
         self._count = 0
 
@@ -63,8 +65,8 @@ class LaneQueue:
         """Queue a job, unless it waits or is under way."""
         if job in self._known:
             return False
-        self._known.add(job)
         self._count += 1
+        self._known[job] = self._count
         if not_before > now:
             heapq.heappush(self._later, (not_before, rank, self._count, job))
         else:
@@ -75,10 +77,11 @@ class LaneQueue:
         """Return the best job behind an open gate and its rank, marked as under way."""
         while self._later and self._later[0][0] <= now:
             _, rank, order, job = heapq.heappop(self._later)
-            heapq.heappush(self._ready.setdefault(job.gate, []), (rank, order, job))
+            if self._known.get(job) == order:
+                heapq.heappush(self._ready.setdefault(job.gate, []), (rank, order, job))
         best: list[tuple[int, int, JobKey]] | None = None
         for gate, heap in list(self._ready.items()):
-            while heap and (heap[0][2] not in self._known or heap[0][2] in self._busy):
+            while heap and (self._known.get(heap[0][2]) != heap[0][1] or heap[0][2] in self._busy):
                 heapq.heappop(heap)
             if not heap:
                 del self._ready[gate]
@@ -103,17 +106,23 @@ class LaneQueue:
     def finish(self, job: JobKey) -> None:
         """Forget a job that was under way; it may be queued again."""
         self._busy.discard(job)
-        self._known.discard(job)
+        self._known.pop(job, None)
 
     def forget(self, partition: int) -> None:
         """Drop a partition's waiting jobs; those under way end by themselves."""
-        self._known = {j for j in self._known if j.partition != partition or j in self._busy}
+        self._known = {j: n for j, n in self._known.items() if j.partition != partition or j in self._busy}
+
+    def busy(self, partition: int) -> bool:
+        """True while a job of this partition is under way."""
+        return any(j.partition == partition for j in self._busy)
 
 
 def due_in_group(
     partition: int, group: str, record: GroupRecord
 ) -> Iterator[tuple[JobKey, Destination, int]]:
     """Yield what is due in a group: job, destination, rank."""
+    if record.broken:
+        return  # nothing can be recorded on it, so nothing is sent either
     heads: list[Incident] = list(record.past.values())
     if record.head is not None:
         heads.append(record.head)
@@ -127,6 +136,8 @@ def due_in_ledger(
     partition: int, key: str, ledger: Ledger
 ) -> Iterator[tuple[JobKey, Destination | None, int]]:
     """Yield what is due in a ledger; a None destination is the notice to all partitions."""
+    if ledger.broken:
+        return
     if ledger.noticed < ledger.seen:
         yield JobKey(partition, key, 0, PARTITIONS), None, 0
     for deploy in ledger.deploys:

@@ -15,7 +15,9 @@ import structlog
 from router.model.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from router.ports import Clock, LeaseSeen, Store
+    from collections.abc import Callable
+
+    from router.ports import Clock, Lease, LeaseSeen, Store
     from router.work.engine import Engine
 
 log = structlog.get_logger(__name__)
@@ -24,11 +26,23 @@ log = structlog.get_logger(__name__)
 class Leases:
     """The lease loop of one process."""
 
-    def __init__(self, store: Store, engine: Engine, clock: Clock, owner: str, lease_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        clock: Clock,
+        owner: str,
+        lease_s: float,
+        *,
+        patience_s: float = 15.0,
+    ) -> None:
         self._store, self._engine, self._clock = store, engine, clock
-        self.owner, self._lease_s = owner, lease_s
+        self.owner, self._lease_s, self._patience_s = owner, lease_s, patience_s
+        self.busy: Callable[[int], bool] = lambda _: False  # an attempt is under way for the partition
+        self._parting: dict[int, tuple[Lease, float]] = {}
         self._seen: dict[int, tuple[LeaseSeen, float]] = {}
         self._beats: dict[str, tuple[str, float]] = {}
+        self._gone: list[str] = []
         self._renewed: dict[int, float] = {}
 
     def may_send(self, partition: int) -> bool:
@@ -52,6 +66,8 @@ class Leases:
         """Renew, take and give back once; True where another turn should follow soon."""
         living = self._living(await self._store.beat(self.owner))
         self._engine.alone = living <= 1
+        for name in self._gone:  # crashed under a name that nobody will bear again
+            await self._store.beat(name, gone=True)
         await self._renew()
         share = -(-self._store.partitions // max(1, living))
         await self._give_back(share)
@@ -63,6 +79,7 @@ class Leases:
             if name not in self._beats or self._beats[name][0] != beat:
                 self._beats[name] = (beat, now)
         self._beats = {n: b for n, b in self._beats.items() if n in beats}
+        self._gone = [n for n, (_, at) in self._beats.items() if now - at > 10 * self._lease_s]
         return sum(1 for _, at in self._beats.values() if now - at < self._lease_s)
 
     async def _renew(self) -> None:
@@ -75,21 +92,33 @@ class Leases:
                 self._engine.drop(number)
 
     async def _give_back(self, share: int) -> None:
-        """Give back one partition a turn while others have less: no stampede."""
+        """Give back one partition a turn while others have less: no stampede.
+
+        It is held on to until what is under way for it has ended: a trigger that lands
+        after the next owner's resolve would open the page anew.
+        """
         mine = sorted(self._engine.partitions)
         if len(mine) > share:
             partition = self._engine.partitions[mine[-1]]
             self._engine.drop(partition.number)
-            await self._store.release(partition.lease, self.owner)
-            log.info("partition_given_back", partition=partition.number)
+            self._parting[partition.number] = (partition.lease, self._clock.monotonic() + self._patience_s)
+        for number, (lease, until) in list(self._parting.items()):
+            if self.busy(number) and self._clock.monotonic() < until:
+                await self._store.renew(lease, self.owner)
+                continue
+            del self._parting[number]
+            await self._store.release(lease, self.owner)
+            log.info("partition_given_back", partition=number)
 
     async def _take(self, share: int) -> bool:
         leases = await self._store.leases()
         now = self._clock.monotonic()
         took = False
         for number in range(self._store.partitions):
-            if number in self._engine.partitions or len(self._engine.partitions) >= share:
+            if number in self._engine.partitions or number in self._parting:
                 continue
+            if len(self._engine.partitions) >= share:
+                break
             seen = leases.get(number)
             if seen is not None and seen.owner != self.owner and not self._stale(number, seen, now):
                 continue
@@ -111,10 +140,12 @@ class Leases:
 
     async def release_all(self) -> None:
         """Give every lease back, so that others need not wait; part of a graceful stop."""
-        for number, partition in list(self._engine.partitions.items()):
+        held = {number: partition.lease for number, partition in self._engine.partitions.items()}
+        held |= {number: lease for number, (lease, _) in self._parting.items()}
+        for number, lease in held.items():
             self._engine.drop(number)
             try:
-                await self._store.release(partition.lease, self.owner)
+                await self._store.release(lease, self.owner)
             except StoreUnavailable as exc:
                 log.warning("lease_not_released", partition=number, error=str(exc))
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from router.decide import engine as deciding
+from router.decide.decision import Snapshot
 from router.model.events import DeployNoticed, GroupAlerts
 from router.model.keys import partition_of, service_key
 from router.work import applying
@@ -79,7 +80,8 @@ class Memory:
         for r in rounds:
             for w, _ in r.work:
                 if isinstance(w.event, GroupAlerts | DeployNoticed):
-                    seen = applying.snapshot(r.partition, w.key, w.event, {})
+                    record = r.partition.groups.get(w.key)
+                    seen = Snapshot(incident=record.head if record else None)
                     wanted.update(deciding.services_needed(w.event, seen, book))
         missing: dict[str, int] = {}
         names: dict[str, str] = {}
@@ -94,7 +96,8 @@ class Memory:
         found = await self._store.ledgers(missing)
         for key, service in names.items():
             self._foreign[service] = (now, found.get(key))
-        out = {s: ledger for s in wanted if (ledger := self._foreign[s][1]) is not None}
+        found_ones = ((s, self._foreign[s][1]) for s in wanted)
+        out = {s: ledger for s, ledger in found_ones if ledger is not None and not ledger.broken}
         if len(self._foreign) > MOST_LEDGERS:
             self._foreign.clear()
         return out

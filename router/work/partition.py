@@ -86,6 +86,8 @@ class Partition:
     def offer(self, entry: str, events: Sequence[Stored], *, urgent: bool) -> None:
         """Take an entry just appended; declined while older ones are still to be read from the store."""
         lane = self.lanes[urgent]
+        if entry in self.held or (lane.after and _number(entry) <= _number(lane.after)):
+            return  # the store gave it to a read before the door's answer came
         if lane.behind or lane.count >= MOST_READY:
             lane.behind = True
             lane.declined += 1
@@ -154,6 +156,9 @@ class Partition:
         else:
             self._timers[name] = at
             heapq.heappush(self._heap, (at, name))
+            if len(self._heap) > 2 * len(self._timers) + 1000:
+                self._heap = [(when, each) for each, when in self._timers.items()]
+                heapq.heapify(self._heap)
 
     def due_timer(self, now: datetime) -> str | None:
         """Return the name of a wake-up whose time has come; it stays until its commit drops it."""
@@ -170,6 +175,12 @@ class Partition:
     def next_timer(self) -> datetime | None:
         """Return when the next wake-up is due."""
         return self._heap[0][0] if self._heap else None
+
+
+def _number(entry: str) -> tuple[int, int]:
+    """Return a stream entry's id as numbers, which compare as Redis orders them."""
+    at, _, n = entry.partition("-")
+    return int(at), int(n)
 
 
 def timer_name(kind: TimerKind, group: str, generation: int) -> str:

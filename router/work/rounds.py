@@ -18,6 +18,7 @@ class Work:
 
     key: str
     event: Event
+    internal: Internal | None = None
 
 
 @dataclass(slots=True)

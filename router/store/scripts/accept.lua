@@ -2,12 +2,12 @@
 -- The door: append what is new, remember it, let unchanged repeats stop here. Atomic.
 -- No allow-oom flag: when memory is full this fails as a whole, before anything is written.
 -- KEYS: 1 today's memory, 2 yesterday's, 3 urgent inbox, 4 normal inbox
--- ARGV: 1 memory's time to live (ms), 2 longest inbox, then per item: key index (3|4), n, n x (field, version), payload
+-- ARGV: 1 memory's time to live (ms), 2 longest inbox, 3 '1' where a replica must confirm, then per item: key index (3|4), n, n x (field, version), payload
 -- Returns {urgent entry id, normal entry id, one '1' (appended) or '0' (repeat) per item}, or {'BUSY'}.
 local ttl, longest = ARGV[1], tonumber(ARGV[2])
 if redis.call('XLEN', KEYS[3]) + redis.call('XLEN', KEYS[4]) > longest then return {'BUSY'} end
 local flags, fresh, known, memory = {}, {[3] = {}, [4] = {}}, {}, {}
-local i, argc = 3, #ARGV
+local i, argc = 4, #ARGV
 while i <= argc do
   local lane, n = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   local new = n == 0
@@ -42,7 +42,8 @@ for field, version in pairs(memory) do
   end
 end
 if #pairs_out > 0 then redis.call('HSET', KEYS[1], unpack(pairs_out)) end
-if next(memory) then redis.call('PEXPIRE', KEYS[1], ttl) end
+-- Where a replica must confirm (ARGV[3]), a repeat writes too: WAIT only speaks for its own connection's writes.
+if next(memory) or ARGV[3] == '1' then redis.call('PEXPIRE', KEYS[1], ttl) end
 local ids = {'', ''}
 for lane = 3, 4 do
   local fields = fresh[lane]
