@@ -1,0 +1,157 @@
+"""Which deploy may have done it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from router.decide.decision import Snapshot
+from router.decide.suspects import KEEP, find, prime, same_version, words
+from router.model.deploys import Deploy
+from router.model.events import DeployPhase
+from router.model.incidents import Suspect
+from router.model.reasons import Why
+from tests.unit.decide.making import World, after, alert, deploy, ledgers
+from tests.unit.decide.making import words as whys
+
+
+def found(*deploys: Deploy, **labels: str) -> tuple[Suspect, ...]:
+    world = World(seen=Snapshot(ledgers=ledgers(*deploys)))
+    world.tells(alert(**labels))
+    return world.head.suspects
+
+
+def reasons(suspect: Suspect) -> set[str]:
+    return {str(r.why) for r in suspect.reasons}
+
+
+def test_same_service_switched_before_onset_is_suspected() -> None:
+    """A switch shortly before the onset speaks for the deploy, in words."""
+    (one,) = found(deploy(-3, title="t", author="a", url="u"))
+    assert reasons(one) == {Why.SAME_SERVICE, Why.SWITCHED_BEFORE_ONSET}
+    assert one.score == 4.0
+    assert (one.title, one.author, one.url) == ("t", "a", "u")
+    assert one.reasons[1].text == "traffic was switched 3 min before the alert began"
+
+
+def test_live_is_worded_otherwise() -> None:
+    """Without a switch the deploy went live."""
+    (one,) = found(deploy(-3, DeployPhase.LIVE))
+    assert one.reasons[1].text.startswith("it went live 3 min")
+
+
+def test_dependency_weighs_less() -> None:
+    """A dependency's deploy comes after the service's own."""
+    own, other = found(deploy(-30), deploy(-3, service="db", name="9.0"))
+    assert (own.service, other.service) == ("shop", "db")
+    assert Why.DEPENDENCY in reasons(other)
+    assert {Why.OTHER_DEPLOYS_COMPETE} <= reasons(own) & reasons(other)
+
+
+def test_stranger_and_other_environment_are_out() -> None:
+    """Neither another service nor another environment is a candidate."""
+    assert found(deploy(-3, environment="staging"), deploy(-3, service="mail")) == ()
+
+
+def test_alert_without_environment_takes_any() -> None:
+    """An alert that names no environment suspects deploys anywhere, also those without one."""
+    one, two = found(deploy(-3, environment="staging"), deploy(-2, environment="", name="2.0"), env="")
+    assert {one.environment, two.environment} == {"staging", ""}
+
+
+@pytest.mark.parametrize(("at", "score"), [(1.9, 4.0), (2.0, 4.0), (2.1, -4.0)])
+def test_onset_before_switch_beyond_skew_clears(at: float, score: float) -> None:
+    """A deploy after the onset is cleared, unless clocks may explain it."""
+    (one,) = found(deploy(at))
+    assert one.score == score
+    assert (Why.ONSET_BEFORE_SWITCH in reasons(one)) is (score < 0)
+    assert (prime((one,)) is None) is (score < 0)
+
+
+@pytest.mark.parametrize(("at", "count"), [(-60.0, 1), (-60.1, 0), (60.0, 1), (60.1, 0)])
+def test_window(at: float, count: int) -> None:
+    """Outside the window on either side a deploy is no candidate."""
+    assert len(found(deploy(at))) == count
+
+
+def test_three_compete_and_the_best_are_kept() -> None:
+    """Competitors lose a little each, the newest is first among equals, and three are kept."""
+    some = found(*[deploy(-i, name=f"{i}.0") for i in (4, 1, 3, 2)])
+    assert [s.version for s in some] == ["1.0", "2.0", "3.0"]
+    assert len(some) == KEEP
+    assert some[0].reasons[-1].text == "3 other deploys compete"
+    one, _ = found(deploy(-1), deploy(-2, name="2.0"))
+    assert one.reasons[-1].text == "another deploy competes"
+
+
+def test_cleared_do_not_compete() -> None:
+    """A cleared candidate takes nothing from the suspect."""
+    first, second = found(deploy(-1), deploy(10, name="2.0"))
+    assert (first.score, second.score) == (4.0, -4.0)
+    assert Why.OTHER_DEPLOYS_COMPETE not in reasons(second)
+
+
+def test_failed_before_the_switch() -> None:
+    """A deploy that failed before traffic moved weighs less; one that only failed is out of sight."""
+    (one,) = found(deploy(0, phases={DeployPhase.STARTED: after(-5), DeployPhase.FAILED: after(-1)}))
+    assert reasons(one) == {Why.SAME_SERVICE, Why.STARTED_BEFORE_ONSET, Why.DEPLOY_FAILED}
+    assert one.score == 2.5
+    assert found(deploy(-1, DeployPhase.FAILED)) == ()
+
+
+def test_version_label() -> None:
+    """An alert's version label speaks for its deploy and against another."""
+    (one,) = found(deploy(-3), version="v1.0")
+    assert one.score == 6.0
+    assert Why.VERSION_LABEL_MATCHES in reasons(one)
+    (one,) = found(deploy(-3), version="2.0")
+    assert one.score == 2.0
+    assert Why.VERSION_LABEL_DIFFERS in reasons(one)
+    (one,) = found(deploy(-3, service="db"), version="2.0")
+    assert reasons(one) == {Why.DEPENDENCY, Why.SWITCHED_BEFORE_ONSET}
+
+
+def test_rollback_after_the_onset_does_not_clear_the_culprit() -> None:
+    """A deploy switched before the onset and rolled back because of it stays suspected."""
+    (one,) = found(deploy(0, phases={DeployPhase.SWITCHED: after(-3), DeployPhase.ROLLED_BACK: after(10)}))
+    assert one.at == after(-3)
+    assert one.score > 0
+
+
+def test_rollback_before_the_onset_is_the_change() -> None:
+    """A rollback that came before the onset is itself what took effect last."""
+    (one,) = found(deploy(0, phases={DeployPhase.SWITCHED: after(-50), DeployPhase.ROLLED_BACK: after(-2)}))
+    assert one.at == after(-2)
+
+
+def test_no_service_no_suspect() -> None:
+    """Without a service label nothing can be suspected, and it is said."""
+    world = World(seen=Snapshot(ledgers=ledgers(deploy(-3))))
+    out = world.tells(alert(service=""))
+    assert Why.NO_SUSPECT in whys(out)
+    assert find(world.head, world.seen.ledgers, world.book) == ()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "want"),
+    [
+        ("1.2", "v1.2", True),
+        ("ABCDEF1", "abcdef1234", True),
+        ("abcdef", "abcdef1234", False),  # too short
+        ("1.2.3-rc", "1.2.3-rc1", False),  # no sha
+        ("abcdef12", "abcdef13", False),
+    ],
+)
+def test_same_version(left: str, right: str, want: bool) -> None:
+    """Names are one version if equal or if a sha abbreviates another, whichever comes first."""
+    assert same_version(left, right) is want
+    assert same_version(right, left) is want
+
+
+@pytest.mark.parametrize(
+    ("seconds", "want"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min"), (7500, "2 h 5 min")]
+)
+def test_words(seconds: int, want: str) -> None:
+    """Spans are told in seconds, minutes or hours."""
+    assert words(timedelta(seconds=seconds)) == want
