@@ -69,9 +69,7 @@ async def test_an_unreadable_group_sends_nothing_and_harms_nobody(
 async def test_an_unreadable_ledger_stops_no_page(
     tmp_path: Path, env: dict[str, str], pagerduty: FakePagerDuty
 ) -> None:
-async def test_an_unreadable_ledger_stops_no_page(
-    tmp_path: Path, env: dict[str, str], pagerduty: FakePagerDuty
-) -> None:
+    """A service whose ledger cannot be read is paged for, and the router starts with it."""
     key = keys.service_key("payment-service")
     k = Keys(keys.partition_of(key, 16))
     raw = aredis.Redis(unix_socket_path=str(tmp_path / "data" / "redis.sock"))
