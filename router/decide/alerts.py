@@ -49,7 +49,8 @@ class Desk:
         self.labels, self.annotations = head.labels, head.annotations
         self.severity, self.starts_at = head.severity, head.starts_at
         self.opened = self.visible = self.rose = False
-        self.touched = seen.incident is None
+        # Where nothing ever fired, each tombstone asks anew for its hour.
+        self.touched = head.state is State.QUIET
         self.added = self.ended = 0
 
     def member(self, key: str) -> Member | None:
@@ -72,7 +73,7 @@ class Desk:
         old, book = self.head, self.book
         if old.generation:
             self.out.past[old.generation] = old
-            for number in sorted(self.seen.past)[: -KEEP_PAST or None]:
+            for number in sorted(self.seen.past)[: -(KEEP_PAST - 1)]:  # the one just added counts too
                 if not self.seen.past[number].due:
                     self.out.past[number] = None
         receiver = self.route.receiver if self.route else old.receiver
@@ -139,9 +140,8 @@ def decide(event: GroupAlerts, seen: Snapshot, book: Rulebook, now: datetime) ->
         _judge(desk, alert)
     if event.truncated and event.truncated != desk.head.truncated and desk.head.state.open:
         desk.visible = True
-        desk.out.tell(
-            now, Why.PAYLOAD_TRUNCATED, f"the sender left out {event.truncated} alerts (max_alerts)"
-        )
+        text = f"the sender left out {event.truncated} alerts (max_alerts)"
+        desk.out.tell(now, Why.PAYLOAD_TRUNCATED, text, generation=desk.head.generation)
     if desk.visible or (desk.touched and desk.out.members):
         _finish(desk)
     return desk.out
@@ -158,7 +158,12 @@ def _judge(desk: Desk, alert: Alert) -> None:
         return
     old = member.alert
     if alert.starts_at < old.starts_at:
-        desk.out.because(Why.ALERT_STALE)
+        if old.firing and not alert.firing and (alert.ends_at or alert.starts_at) > old.starts_at:
+            # It ended after the start we know, so it is the same occurrence: Alertmanager merges what
+            # overlaps and keeps the earliest start. We keep the latest, by which late copies are known.
+            desk.ends(msgspec.structs.replace(alert, starts_at=old.starts_at), member)
+        else:
+            desk.out.because(Why.ALERT_STALE)
     elif alert.firing:
         _judge_firing(desk, alert, member)
     elif old.firing:
@@ -167,6 +172,7 @@ def _judge(desk: Desk, alert: Alert) -> None:
         old.ends_at or old.starts_at
     ):
         desk.put(alert, member.generation)
+        desk.out.because(Why.ALERT_CHANGED)
     else:
         desk.out.because(Why.ALERT_REPEATED)
 

@@ -81,12 +81,13 @@ def look_again(event: DeployNoticed, seen: Snapshot, book: Rulebook, now: dateti
     known = book.services.get(head.service)
     if event.service != head.service and event.service not in (known.dependencies if known else ()):
         return out
-    before = head.suspects
+    before, first = head.suspects, suspects.prime(head.suspects)
     head = suspects.attach(head, seen.ledgers, book, out, now)
     if head.suspects == before:
         return Decision()
     top = suspects.prime(head.suspects)  # a cleared candidate is shown, but pages nobody
-    found = top is not None and (not before or before[0].deploy_id != top.deploy_id)
+    # A page that names a deploy which is cleared by now must not go on naming it.
+    moved = (first.deploy_id if first else "") != (top.deploy_id if top else "")
     head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now, book=book.version)
-    out.incident = destinations.refresh(head, book, out, louder=found)
+    out.incident = destinations.refresh(head, book, out, louder=moved)
     return out

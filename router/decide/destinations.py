@@ -35,25 +35,41 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
     if want is None:
         return head
     wishes = dict(head.destinations)
-    receiver = book.receivers.get(head.receiver)
+    # An open incident may outlive its receiver: then the root's are told, as for all that no route takes.
+    receiver = book.receivers.get(head.receiver) or book.receivers.get(book.root.receiver)
     if want is not Want.RESOLVED and receiver is not None:
         for target in receiver.targets:
             if target.id not in wishes:
                 wishes[target.id] = Destination(lane=target.lane)
     if not wishes:
-        out.because(Why.NOBODY_TO_TELL, f"receiver {head.receiver!r} has no targets")
+        if receiver is not None and receiver.targets:
+            out.because(Why.RESOLVED_BEFORE_NOTIFIED)
+        else:
+            out.because(Why.NOBODY_TO_TELL, f"receiver {head.receiver!r} has no targets")
         return head
     for name, old in wishes.items():
-        told_in_vain = want is Want.RESOLVED or (want is Want.ACKNOWLEDGED and old.lane is Lane.PAGE)
-        if told_in_vain and old.untold:
-            # What was never told needs no end, and what somebody has taken needs no page:
-            # after an outage, send the present, not the past.
-            wishes[name] = msgspec.structs.replace(
-                old, want=Want.NOTHING, want_version=0, have_version=0, not_before=None, tries=0
-            )
+        if unneeded(old, want):
+            wishes[name] = at_rest(old)
             out.because(Why.DELIVERY_UNNEEDED)
         elif old.want is not want or old.lane is not Lane.PAGE or louder:
             if old.dead and old.want is not want:  # another state is another try, with its own patience
                 old = msgspec.structs.replace(old, dead=False, failing_since=None)  # noqa: PLW2901
             wishes[name] = msgspec.structs.replace(old, want=want, want_version=head.revision)
     return msgspec.structs.replace(head, destinations=wishes)
+
+
+def unneeded(old: Destination, want: Want) -> bool:
+    """True where the wish tells nobody anything.
+
+    What was never told needs no end, and what somebody has taken needs no page: after
+    an outage, send the present, not the past.
+    """
+    over = want is Want.RESOLVED or (want is Want.ACKNOWLEDGED and old.lane is Lane.PAGE)
+    return over and old.untold
+
+
+def at_rest(old: Destination) -> Destination:
+    """Return the destination with nothing wanted; a later wish has its own patience."""
+    return msgspec.structs.replace(
+        old, want=Want.NOTHING, want_version=0, have_version=0, not_before=None, tries=0, failing_since=None
+    )

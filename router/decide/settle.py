@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from router.decide import destinations
 from router.decide.decision import Decision, Snapshot
 from router.model.destinations import Destination, Lane, Want
 from router.model.outcomes import Delivered, Refused, Retry, Unsure
@@ -32,8 +33,8 @@ def begun(event: Begun, seen: Snapshot) -> Decision:
     """Return the mark that a first attempt is about to be made."""
     out = Decision()
     old = _destination(event.generation, event.target, seen)
-    if old is None:
-        return out
+    if old is None or not old.due:
+        return out  # what it was begun for is not wanted any more: nothing will be sent
     # Already begun: the process that began it died before it could say what came of it.
     _put(
         event.generation,
@@ -57,6 +58,8 @@ def settled(event: Settled, seen: Snapshot, now: datetime) -> Decision:
     if old is None:
         return out
     new = _receipt(event, old, out, now)
+    if new == old:
+        return out  # this receipt is known
     _put(event.generation, event.target, new, seen, out)
     if new.dead:
         out.dead.append(f"{event.target} was not told: {new.error}")
@@ -104,10 +107,8 @@ def _receipt(event: Settled, old: Destination, out: Decision, now: datetime) -> 
 
 
 def _unneeded(new: Destination) -> Destination:
-    """Return the destination with nothing wanted, if it resolved while its first page could not be sent."""
-    if new.want is Want.RESOLVED and new.untold:
-        return msgspec.structs.replace(new, want=Want.NOTHING, want_version=0, have_version=0)
-    return new
+    """Return the destination with nothing wanted, if its first page could not be sent until it was over."""
+    return destinations.at_rest(new) if destinations.unneeded(new, new.want) else new
 
 
 def _head(generation: int, seen: Snapshot) -> Incident | None:

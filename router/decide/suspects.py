@@ -40,16 +40,20 @@ def attach(
 ) -> Incident:
     """Return the head with its suspects; the timeline tells when the first one changes."""
     found = find(head, ledgers, book)
-    old = head.suspects
+    old = prime(head.suspects)
     head = msgspec.structs.replace(head, suspects=found)
     top = prime(found)
-    if top is None:
+    if top is None and old is not None:
+        text = f"not suspected any more: {old.service} {old.version}"
+        out.tell(now, Why.NO_SUSPECT, text, generation=head.generation)
+    elif top is None:
         out.because(
             Why.NO_SUSPECT,
             "no deploy is suspected" if head.service else "no service label, so no deploy can be suspected",
         )
-    elif not old or old[0].deploy_id != top.deploy_id:
-        text = f"suspected: {top.service} {top.version} in {top.environment}"
+    elif old is None or old.deploy_id != top.deploy_id:
+        where = f" in {top.environment}" if top.environment else ""
+        text = f"suspected: {top.service} {top.version}{where}"
         out.tell(now, Why.SUSPECT_FOUND, text, generation=head.generation)
     return head
 
@@ -67,7 +71,7 @@ def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple
     known = book.services.get(head.service)
     candidates = [
         suspect
-        for service in (head.service, *(known.dependencies if known else ()))
+        for service in dict.fromkeys((head.service, *(known.dependencies if known else ())))
         if (ledger := ledgers.get(service)) is not None
         for deploy in ledger.deploys
         if (suspect := _weigh(deploy, head, onset, book)) is not None
@@ -92,13 +96,10 @@ def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> S
     if head.environment and deploy.environment != head.environment:
         return None
     limits = book.attribution
-    at = deploy.phase_at(DeployPhase.SWITCHED, DeployPhase.LIVE)
-    back = deploy.phase_at(DeployPhase.ROLLED_BACK)
-    if back is not None and (at is None or back - onset <= limits.skew):
-        at = back  # a rollback after the onset was the cure, not the change
+    at = _effect(deploy, onset + limits.skew)
     effect = at is not None
     if at is None:
-        at = deploy.phase_at(DeployPhase.GREEN_TESTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.STARTED)
+        at = _under_way(deploy, onset + limits.skew)
     if at is None:
         return None
     age = onset - at
@@ -120,6 +121,21 @@ def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> S
         author=deploy.author,
         url=deploy.url,
     )
+
+
+def _effect(deploy: Deploy, until: datetime) -> datetime | None:
+    """Return when it changed what serves, None where it has not (yet)."""
+    at = deploy.phase_at(DeployPhase.SWITCHED, DeployPhase.LIVE)
+    back = deploy.phase_at(DeployPhase.ROLLED_BACK)
+    # A rollback after the onset was the cure, not the change.
+    return back if back is not None and (at is None or back <= until) else at
+
+
+def _under_way(deploy: Deploy, until: datetime) -> datetime | None:
+    """Return the last step before the onset; where all came after it, the first."""
+    steps = (DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED)
+    times = [at for step in steps if (at := deploy.phases.get(step)) is not None]
+    return max((at for at in times if at <= until), default=min(times, default=None))
 
 
 def _kinship(deploy: Deploy, head: Incident) -> Reason:

@@ -156,12 +156,21 @@ class Link:
         self.replicas = 0
 
     async def guard(self, work: Awaitable[T], timeout_s: float = CALL_TIMEOUT_S) -> T:
-        """Await a command; whatever goes wrong is one StoreUnavailable with a bounded text."""
+        """Await a command; whatever goes wrong is one StoreUnavailable with a bounded text.
+
+        redis-py waits by ``asyncio.wait_for``, and Python 3.11's loses a cancellation that
+        comes as the wait ends: the loop that asked would then never end. So it is made good here.
+        """
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task is not None else 0
         try:
             async with asyncio.timeout(timeout_s):
                 return await work
         except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as exc:
             raise StoreUnavailable(f"{type(exc).__name__}: {str(exc)[:150]}") from exc
+        finally:
+            if task is not None and task.cancelling() > cancels:
+                raise asyncio.CancelledError
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script; load it first where the server does not know it (a restart, a failover)."""

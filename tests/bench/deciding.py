@@ -1,6 +1,8 @@
 """Deciding alone, without any I/O: an empty router beside one with many open incidents and known deploys.
 
-Measured is what the engine does for each event: snapshot, decide, apply to memory and batch.
+``empty`` knows no deploy at all, ``one`` a single service's, ``full`` as many for each of
+hundreds of services; an opening incident weighs those of its own service. Measured is
+what the engine does for each event: snapshot, decide, apply to memory and batch.
 """
 
 from __future__ import annotations
@@ -39,10 +41,13 @@ def measure(say: Callable[[str], None], *, short: bool) -> dict[str, float]:
     empty, full = Partition(Lease(0, "1", "0")), Partition(Lease(0, "1", "0"))
     fill(full, book, INCIDENTS // scale)
     out: dict[str, float] = {}
-    for name, partition, ledgers in (
-        ("empty", empty, _ledgers(1, 0)),
-        ("full", full, _ledgers(SERVICES // scale, DEPLOYS // SERVICES)),
+    each, services = DEPLOYS // SERVICES, SERVICES // scale
+    for name, partition, services_known, deploys in (
+        ("empty", empty, services, 0),
+        ("one", empty, 1, each),
+        ("full", full, services, each),
     ):
+        ledgers = _ledgers(services_known, deploys)
         opening, joining = _best(partition, ledgers, book, 500 if short else 5_000)
         out[f"decide_open_us_{name}"], out[f"decide_join_us_{name}"] = opening, joining
         say(f"decide, {name}: {opening:.1f} us to open an incident, {joining:.1f} us to join one")
@@ -61,7 +66,7 @@ def _best(
 ) -> tuple[float, float]:
     opening, joining = [], []
     for n in range(3):
-        fresh = _placed(book, [_alert(k, f"svc-{k % SERVICES}", f"New{n}x{k}") for k in range(count)])
+        fresh = _placed(book, [_alert(k, f"svc-{k % len(ledgers)}", f"New{n}x{k}") for k in range(count)])
         opening.append(_timed(partition, fresh, ledgers, book))
         # One alert after the other into one incident, each as an event of its own.
         more = [p for k in range(count) for p in _placed(book, [_alert(k, "svc-1", f"Same{n}")])]

@@ -36,11 +36,13 @@ def _intake(size: str, what: str, share: float) -> Budget:
     return Budget(name, "alerts/s", value, bound, at_least=True)
 
 
-def _growth(results: Mapping[str, float]) -> float:
-    return results["decide_join_us_full"] / results["decide_join_us_empty"]
+def _growth(full: str, small: str) -> Callable[[Mapping[str, float]], float]:
+    return lambda r: r[full] / r[small]
 
 
 _KIB = _const(1024)
+_OPENING = _growth("decide_open_us_full", "decide_open_us_one")
+_JOINING = _growth("decide_join_us_full", "decide_join_us_empty")
 
 BUDGETS = (
     *(_intake("64", what, 1) for what in ("fresh", "repeated")),
@@ -56,7 +58,8 @@ BUDGETS = (
     Budget("Redis memory per open alert, 1 per incident", "bytes", _of("redis_bytes_per_alert_1"), _KIB),
     Budget("decide, opening an incident, full router", "us/alert", _of("decide_open_us_full"), _const(100)),
     Budget("decide, joining an incident, full router", "us/alert", _of("decide_join_us_full"), _const(100)),
-    Budget("decide, joining: full beside empty router", "x", _growth, _const(1.3)),
+    Budget("decide, opening: full router beside one service", "x", _OPENING, _const(1.3)),
+    Budget("decide, joining: full router beside an empty one", "x", _JOINING, _const(1.3)),
     Budget("start to ready, embedded Redis", "s", _of("start_to_ready_s"), _const(2)),
     Budget("resident memory, idle", "MiB", _of("router_rss_mib"), _const(120)),
 )  # fmt: skip

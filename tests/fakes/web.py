@@ -1,0 +1,156 @@
+"""The web room on a real socket, with its collaborators played: a source, the door, the reader."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from router.kit.metrics import Metrics
+from router.model.errors import Rejected
+from router.model.events import Heartbeat
+from router.ports import DeadLetter, Taken
+from router.web.api import Api
+from router.web.server import Health, make_app
+from router.web.webhooks import Webhooks
+from tests.fakes.samples import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
+
+    from router.model.deploys import Deploy
+    from router.model.events import Alert, Command, Told
+    from router.model.incidents import Entry, Incident
+
+MAX_BODY = 4096
+
+
+class PlainSource:
+    """Takes a JSON list; each element is one heartbeat. Its secret travels in X-Secret."""
+
+    kind = "plain"
+
+    def __init__(self) -> None:
+        self.parsed: list[bytes] = []
+
+    def verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], now: datetime) -> int:
+        given = headers.get("x-secret", "").encode("utf-8", "surrogateescape")
+        if given not in secrets:
+            raise Rejected(401, "bad_secret", "send the secret in X-Secret")
+        return list(secrets).index(given)
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
+        self.parsed.append(body)
+        try:
+            return [Heartbeat("plain", str(x)) for x in json.loads(body)]
+        except ValueError:
+            raise Rejected(400, "bad_json", "the body is not JSON") from None
+
+
+class FakeDoor:
+    """The door: remembers what it was given, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.told: list[Told] = []
+        self.commands: dict[str, Command] = {}
+
+    async def take(self, source: str, told: Sequence[Told]) -> Taken:
+        if self.error is not None:
+            raise self.error
+        self.told += told
+        return Taken(len(told), 0)
+
+    async def command(self, command: Command) -> Taken:
+        if self.error is not None:
+            raise self.error
+        known = command.event_id in self.commands
+        self.commands.setdefault(command.event_id, command)
+        return Taken(int(not known), int(known))
+
+
+class FakeReader:
+    """The reader: shows what a test puts here, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.whole: dict[tuple[str, int], tuple[Incident, list[Alert], list[Entry]]] = {}
+        self.told_deploys: list[Deploy] = []
+        self.letters: list[DeadLetter] = []
+        self.asked: list[dict[str, Any]] = []
+
+    def _ask(self, **how: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(how)
+
+    async def ping(self) -> None:
+        self._ask()
+
+    async def incidents(self, *, include_closed: bool, limit: int) -> list[Incident]:
+        self._ask(include_closed=include_closed, limit=limit)
+        return [head for head, _, _ in self.whole.values()][:limit]
+
+    async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
+        self._ask(group=group, generation=generation)
+        return self.whole.get((group, generation))
+
+    async def deploys(self, *, limit: int) -> list[Deploy]:
+        self._ask(limit=limit)
+        return self.told_deploys[:limit]
+
+    async def dead_letters(self, *, limit: int) -> list[DeadLetter]:
+        self._ask(limit=limit)
+        return self.letters[:limit]
+
+    async def depths(self) -> dict[str, int]:
+        self._ask()
+        return {"inbox_urgent": 1, "inbox_normal": 2, "due": 3, "timers": 4, "dead": 5, "open": 6}
+
+
+@dataclass
+class Room:
+    """All that the web room is wired to; set what a test needs, then :func:`served`."""
+
+    secrets: tuple[bytes, ...] = ()
+    tokens: tuple[bytes, ...] = ()
+    open_: bool = True
+    body_s: float = 10.0
+    not_ready: str = ""
+    port: int = 0
+    clock: ManualClock = field(default_factory=ManualClock)
+    metrics: Metrics = field(default_factory=Metrics)
+    source: PlainSource = field(default_factory=PlainSource)
+    door: FakeDoor = field(default_factory=FakeDoor)
+    reader: FakeReader = field(default_factory=FakeReader)
+
+    def application(self) -> web.Application:
+        secrets = {"plain": self.secrets}
+        sources = {"plain": self.source}
+        hooks = Webhooks(sources, secrets, self.door, self.clock, self.metrics, MAX_BODY, body_s=self.body_s)
+        api = Api(self.reader, self.door, self.clock, self.tokens, open_=self.open_)
+        health = Health(self.reader, self.metrics, lambda: self.not_ready)
+        return make_app(hooks, api, health, MAX_BODY)
+
+    def count(self, name: str, **labels: str) -> float:
+        """Return a metric's value, 0 where it was never counted."""
+        return self.metrics.registry.get_sample_value(f"incident_router_{name}", labels) or 0.0
+
+
+@contextlib.asynccontextmanager
+async def served(room: Room) -> AsyncIterator[aiohttp.ClientSession]:
+    """Serve the room on a loopback port, as the application does; yields a client of it."""
+    runner = web.AppRunner(room.application(), access_log=None, handler_cancellation=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        room.port = runner.addresses[0][1]
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{room.port}") as session:
+            yield session
+    finally:
+        await runner.cleanup()
