@@ -158,12 +158,7 @@ def _judge(desk: Desk, alert: Alert) -> None:
         return
     old = member.alert
     if alert.starts_at < old.starts_at:
-        if old.firing and not alert.firing and (alert.ends_at or alert.starts_at) > old.starts_at:
-            # It ended after the start we know, so it is the same occurrence: Alertmanager merges what
-            # overlaps and keeps the earliest start. We keep the latest, by which late copies are known.
-            desk.ends(msgspec.structs.replace(alert, starts_at=old.starts_at), member)
-        else:
-            desk.out.because(Why.ALERT_STALE)
+        desk.out.because(Why.ALERT_STALE)
     elif alert.firing:
         _judge_firing(desk, alert, member)
     elif old.firing:

@@ -20,7 +20,7 @@ from router.model.events import DeployPhase, DeployReport, ServiceDeploy
 from router.model.reasons import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from router.rulebook.book import Receiver, Rulebook
@@ -39,6 +39,15 @@ _NEWS = {
     DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.SWITCHED, DeployPhase.LIVE,
     DeployPhase.FAILED, DeployPhase.CANCELED, DeployPhase.ROLLED_BACK,
 }  # fmt: skip
+#: Phases of a change that is not (yet) on its way into an environment.
+_CHANGES = {DeployPhase.MERGED, DeployPhase.BUILT}
+#: Steps towards serving; after another version has taken over they tell of a return to this one.
+_FORWARD = {
+    DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED, DeployPhase.SWITCHED,
+    DeployPhase.LIVE,
+}  # fmt: skip
+#: What a version is called that no teller names.
+_UNKNOWN = "unknown"
 #: Phases at which a deploy takes effect, so that people are told of the change.
 _EFFECT = {DeployPhase.SWITCHED, DeployPhase.LIVE, DeployPhase.ROLLED_BACK}
 
@@ -49,10 +58,10 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     ledger = seen.ledger or Ledger(service=event.service)
     report = event.report
     names = version_names(report)
-    if not event.environment:
-        out.ledger = _change(ledger, report, names, out)
+    if report.phase in _CHANGES:
+        out.ledger = _change(ledger, report, out)
         return out
-    index = _find(ledger.deploys, event.environment, names, report)
+    index = _find(ledger.deploys, event.environment, names, report, book.attribution.skew)
     if index is None:
         deploy = _new(ledger, event, names)
         rest = ledger.deploys
@@ -60,13 +69,14 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
         deploy = ledger.deploys[index]
         rest = ledger.deploys[:index] + ledger.deploys[index + 1 :]
     first = report.phase not in deploy.phases
-    merged = _merge(deploy, report, names)
+    merged = _lend(_merge(deploy, report, names), ledger.changes)
     if index is not None and merged == deploy:
         out.because(Why.DEPLOY_UNCHANGED)
         return out
     merged = _tell(merged, deploy if index is not None else None, book)
     seen_count = ledger.seen + (1 if first and report.phase in _NEWS else 0)
-    out.because(Why.DEPLOY_RECORDED, f"{event.service} {merged.name} {report.phase} in {event.environment}")
+    where = f" in {event.environment}" if event.environment else ""
+    out.because(Why.DEPLOY_RECORDED, f"{event.service} {merged.name} {report.phase}{where}")
     deploys = _bounded((merged, *rest), now)
     out.ledger = msgspec.structs.replace(ledger, deploys=deploys, seen=seen_count)
     return out
@@ -93,30 +103,65 @@ def _tag(image: str) -> str:
 
 
 def _find(
-    deploys: Sequence[Deploy], environment: str, names: tuple[str, ...], report: DeployReport
+    deploys: Sequence[Deploy],
+    environment: str,
+    names: tuple[str, ...],
+    report: DeployReport,
+    skew: timedelta,
 ) -> int | None:
     """Return the index of the deploy that this report tells of, newest first."""
-    for i, deploy in enumerate(deploys):
-        if deploy.environment != environment:
-            continue
-        latest = max(deploy.phases.values())
-        if abs(report.at - latest) > SAME_DEPLOY:
-            continue
-        if any(same_version(a, b) for a in names for b in deploy.names):
+    near = [
+        i
+        for i, d in enumerate(deploys)
+        if d.environment == environment and _within(report.at, d.phases.values())
+    ]
+    named = [i for i in near if any(same_version(a, b) for a in names for b in deploys[i].names)]
+    for i in named:
+        if deploys[i].phases.get(report.phase) == report.at:
+            return i  # told before
+    for i in named:
+        if not _returns(deploys[i], deploys, report, skew):
             return i
-        if report.config_revision and report.config_revision == deploy.config_revision:
-            return i  # the same teller, before and after it knew the images
-    return None
+    return next((i for i in near if _same_teller(report, names, deploys[i])), None)
+
+
+def _within(at: datetime, phases: Collection[datetime]) -> bool:
+    return min(phases) - SAME_DEPLOY <= at <= max(phases) + SAME_DEPLOY
+
+
+def _same_teller(report: DeployReport, names: tuple[str, ...], deploy: Deploy) -> bool:
+    """True where one teller spoke before and after it knew the images; two versions are never one deploy."""
+    if report.config_revision != deploy.config_revision or (names and not _nameless(deploy)):
+        return False
+    return bool(report.config_revision) or (not names and _nameless(deploy))
+
+
+def _returns(deploy: Deploy, deploys: Sequence[Deploy], report: DeployReport, skew: timedelta) -> bool:
+    """True where this version served, another took its place, and the report steps forward after that."""
+    served = _effect(deploy)
+    if served is None or report.phase not in _FORWARD:
+        return False
+    ends = [_effect(d) for d in deploys if d is not deploy and d.environment == deploy.environment]
+    ends.append(deploy.phases.get(DeployPhase.ROLLED_BACK))
+    return any(at is not None and served < at < report.at - skew for at in ends)
+
+
+def _effect(deploy: Deploy) -> datetime | None:
+    return deploy.phase_at(DeployPhase.SWITCHED, DeployPhase.LIVE)
+
+
+def _nameless(deploy: Deploy) -> bool:
+    """True where no teller has named the version yet, see :func:`_new`."""
+    return deploy.names == (deploy.config_revision[:12] or _UNKNOWN,)
 
 
 def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy:
     report = event.report
-    first = names[0] if names else (report.config_revision[:12] or "unknown")
+    first = names[0] if names else (report.config_revision[:12] or _UNKNOWN)
     stem = f"{event.environment}/{first[:64]}"
     # Not their number: an older one may have been forgotten meanwhile.
     used = [d.id.rpartition("/") for d in ledger.deploys]
     count = 1 + max((int(n) for before, _, n in used if before == stem), default=0)
-    change = next((c for c in ledger.changes if any(same_version(c.revision, n) for n in names)), None)
     return Deploy(
         id=f"{stem}/{count}",
         service=event.service,
@@ -124,20 +169,35 @@ def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy
         names=names or (first,),
         phases={},
         tellers=(),
-        title=change.title if change else "",
-        author=change.author if change else "",
-        url=change.url if change else "",
     )
 
 
+def _called(change: Change) -> tuple[str, ...]:
+    return (change.revision, change.ref) if _VERSION_LIKE.fullmatch(change.ref) else (change.revision,)
+
+
+def _lend(deploy: Deploy, changes: Sequence[Change]) -> Deploy:
+    """Return the deploy with the words of its change: a merge's title is a person's, a job's is not."""
+    mine = [c for c in changes if any(same_version(a, b) for a in _called(c) for b in deploy.names)]
+    if not mine:
+        return deploy
+    change = next((c for c in mine if c.phase is DeployPhase.MERGED), mine[0])
+    if change.phase is DeployPhase.MERGED:
+        title, author, url = change.title or deploy.title, change.author or deploy.author, change.url
+    else:
+        title, author, url = deploy.title or change.title, deploy.author or change.author, ""
+    return msgspec.structs.replace(deploy, title=title, author=author, url=url or deploy.url or change.url)
+
+
 def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Deploy:
+    known = () if names and _nameless(deploy) else deploy.names
     phases = dict(deploy.phases)
     at = phases.get(report.phase)
     if at is None or report.at < at:
         phases[report.phase] = report.at
     return msgspec.structs.replace(
         deploy,
-        names=tuple(dict.fromkeys((*deploy.names, *names)))[:8],
+        names=tuple(dict.fromkeys((*known, *names)))[:8],
         phases=phases,
         tellers=deploy.tellers if report.source in deploy.tellers else (*deploy.tellers, report.source),
         title=deploy.title or report.title,
@@ -173,7 +233,7 @@ def _receiver(deploy: Deploy, book: Rulebook) -> Receiver | None:
     return book.receivers.get(book.route(labels)[0].receiver)
 
 
-def _change(ledger: Ledger, report: DeployReport, names: tuple[str, ...], out: Decision) -> Ledger | None:
+def _change(ledger: Ledger, report: DeployReport, out: Decision) -> Ledger | None:
     """Record a merge or build, and lend its title and author to deploys of that revision."""
     revision = report.revision.lower()
     if not revision:
@@ -189,14 +249,10 @@ def _change(ledger: Ledger, report: DeployReport, names: tuple[str, ...], out: D
         out.because(Why.DEPLOY_UNCHANGED)
         return None
     rest = tuple(c for c in ledger.changes if c.revision != revision)
-    deploys = tuple(
-        msgspec.structs.replace(d, title=report.title or d.title, author=report.author or d.author)
-        if report.phase is DeployPhase.MERGED and any(same_version(a, b) for a in names for b in d.names)
-        else d
-        for d in ledger.deploys
-    )
+    changes = (new, *rest)[:KEEP_CHANGES]
+    deploys = tuple(_lend(d, changes) for d in ledger.deploys)
     out.because(Why.CHANGE_RECORDED, f"{ledger.service} {revision[:8]} {report.phase}")
-    return msgspec.structs.replace(ledger, changes=(new, *rest)[:KEEP_CHANGES], deploys=deploys)
+    return msgspec.structs.replace(ledger, changes=changes, deploys=deploys)
 
 
 def _bounded(deploys: tuple[Deploy, ...], now: datetime) -> tuple[Deploy, ...]:

@@ -50,8 +50,8 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def name(self) -> str:
         """The version's shortest useful name for people: a tag if there is one, else 8 digits of the sha."""
-        first = self.names[0] if self.names else "unknown"
-        return first[:8] if len(first) >= 40 and all(c in "0123456789abcdef" for c in first) else first
+        tag = next((name for name in self.names if not _is_sha(name)), None)
+        return tag or (self.names[0][:8] if self.names else "unknown")
 
     def phase_at(self, *phases: DeployPhase) -> datetime | None:
         """Return the time of the first of these phases that was told, or None."""
@@ -60,6 +60,10 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             if at is not None:
                 return at
         return None
+
+
+def _is_sha(name: str) -> bool:
+    return len(name) >= 40 and all(c in "0123456789abcdef" for c in name)
 
 
 class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

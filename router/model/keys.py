@@ -65,7 +65,8 @@ def fingerprint(labels: dict[str, str]) -> str:
     Source: prometheus/common model/signature.go. ``{}`` gives ``cbf29ce484222325``.
     """
     h = 0xCBF29CE484222325
-    for name in sorted(labels, key=str.encode):
+    # The order of code points is that of their UTF-8 bytes.
+    for name in sorted(labels):
         for text in (name, labels[name]):
             for byte in text.encode("utf-8", "surrogatepass"):
                 h = ((h ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF

@@ -1,7 +1,8 @@
-"""The table of paths in the docs is the application's."""
+"""The tables of paths and of problem codes in the docs are the application's."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from router.web.api import Api
 from router.web.server import Health, make_app
 from router.web.webhooks import Webhooks
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "http.md"
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "reference" / "http.md"
 
 
 def test_documented_paths_are_the_applications() -> None:
@@ -29,3 +31,21 @@ def test_documented_paths_are_the_applications() -> None:
     served = {(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), method) for path, method in served}
     documented = set(re.findall(r"^\| `(/[^`]*)` \| (\w+) \|", PAGE.read_text("utf-8"), re.MULTILINE))
     assert documented == served
+
+
+def test_documented_codes_are_the_codes() -> None:
+    """Every problem code that web or a source can answer is in docs/reference/http.md, and no other."""
+    given = set()
+    for path in [*(ROOT / "router/web").glob("*.py"), *(ROOT / "router/sources").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in {"Rejected", "problem"}
+                and isinstance(node.args[0], ast.Constant)
+                and isinstance(node.args[1], ast.Constant)
+            ):
+                given.add((str(node.args[0].value), node.args[1].value))
+    rows = re.findall(r"^\| (\d{3}) \| (`[^|]+`) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    documented = {(status, code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert documented == given
