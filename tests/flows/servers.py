@@ -151,7 +151,7 @@ class Fleet:
 async def certificates(folder: Path) -> Path:
     """Make a throw-away certificate for 127.0.0.1 that is its own authority; cert.pem and key.pem."""
     openssl = need("openssl")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  a test's own folder
     process = await asyncio.create_subprocess_exec(
         openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
         "-days", "2", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"),

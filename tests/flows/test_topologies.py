@@ -11,9 +11,9 @@ import redis.asyncio as aredis
 from tests.conftest import free_port, wait_for
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.slack import FakeSlack
-from tests.flows import servers
+from tests.flows import shapes as servers
 from tests.flows.harness import RouterProcess, alert, body, client, environ, running, write_rules
-from tests.flows.servers import DURABLE, Server
+from tests.flows.shapes import DURABLE, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,132 @@
+"""What the API reads, over a Redis that is played in memory: order, bounds, and what cannot be read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from fakeredis import FakeAsyncRedis
+
+from router.model import codec
+from router.model.deploys import Ledger
+from router.model.errors import StoreUnavailable
+from router.model.events import DeployPhase
+from router.model.incidents import Entry, Member, State
+from router.model.keys import group_key, partition_of, service_key
+from router.store.commits import ms
+from router.store.keys import Keys
+from router.store.link import Link
+from router.store.reads import RedisReader
+from router.store.store import RedisStore
+from tests.fakes.samples import ONSET, alert, deploy, incident
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from router.model.incidents import Incident
+
+PARTITIONS = 4
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[Any]:
+    client = FakeAsyncRedis()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def reader(redis: Any) -> RedisReader:
+    return RedisReader(RedisStore(Link(redis), PARTITIONS))
+
+
+def keys(of: str) -> Keys:
+    return Keys(partition_of(of, PARTITIONS))
+
+
+async def put(redis: Any, n: int, **changes: Any) -> Incident:
+    """Write one incident that opened ``n`` minutes after the onset, and its place in an index."""
+    group, at = group_key("root", {"n": str(n)}), ONSET + timedelta(minutes=n)
+    head = incident(group=group, generation=1, opened_at=at, **changes)
+    index = keys(group).open if head.state.open else keys(group).closed
+    await redis.hset(keys(group).group(group), "h", codec.encode(head))
+    await redis.zadd(index, {group: ms(at)})
+    return head
+
+
+async def test_incidents_come_newest_first_over_all_partitions(redis: Any, reader: RedisReader) -> None:
+    """Open ones newest first, then closed ones where they are asked for; never more than the limit."""
+    opened = [await put(redis, n) for n in range(12)]
+    closed = [await put(redis, n, state=State.RESOLVED) for n in range(20, 24)]
+    assert len({partition_of(h.group, PARTITIONS) for h in opened}) > 1
+    assert await reader.incidents(include_closed=False, limit=500) == opened[::-1]
+    assert await reader.incidents(include_closed=True, limit=500) == opened[::-1] + closed[::-1]
+    assert await reader.incidents(include_closed=True, limit=5) == opened[:-6:-1]
+
+
+async def test_unreadable_head_spoils_no_list(redis: Any, reader: RedisReader) -> None:
+    """A head that this release cannot read, or that is gone, is left out of the list."""
+    kept, odd, gone = [await put(redis, n) for n in range(3)]
+    await redis.hset(keys(odd.group).group(odd.group), "h", b'{"from": "the future"}')
+    await redis.delete(keys(gone.group).group(gone.group))
+    assert await reader.incidents(include_closed=True, limit=10) == [kept]
+
+
+async def test_incident_shows_its_own_generation(redis: Any, reader: RedisReader) -> None:
+    """An earlier generation has its own head, alerts and lines; a later one is not there yet."""
+    head = await put(redis, 1)
+    group, k = head.group, keys(head.group)
+    now = msgspec.structs.replace(head, generation=2)
+    rows = {"h": now, "p1": head, "mone": Member(alert(1), 1), "mtwo": Member(alert(2, firing=False), 2)}
+    rows["mthree"] = Member(alert(3), 2)
+    await redis.hset(k.group(group), mapping={f: codec.encode(row) for f, row in rows.items()})
+    lines = [Entry(ONSET, "incident_opened", generation=1), Entry(ONSET, "incident_reopened", generation=2)]
+    await redis.rpush(k.timeline(group), *(codec.encode(line) for line in lines))
+    assert await reader.incident(group, 1) == (head, [alert(1)], lines[:1])
+    assert await reader.incident(group, 2) == (now, [alert(3), alert(2, firing=False)], lines[1:])
+    assert await reader.incident(group, 3) is None
+    assert await reader.incident(group_key("root", {}), 1) is None
+
+
+async def test_deploys_come_newest_first_over_all_services(redis: Any, reader: RedisReader) -> None:
+    """Deploys of different services are one list, newest first, up to the limit."""
+    for n in range(6):
+        key = service_key(f"service-{n}")
+        at = ONSET + timedelta(hours=n % 3, minutes=n)
+        one = deploy(id=f"prod/{n}", service=f"service-{n}", phases={DeployPhase.LIVE: at})
+        await redis.set(keys(key).service(key), codec.encode(Ledger(f"service-{n}", (one,))))
+        await redis.zadd(keys(key).services, {key: ms(at)})
+    shown = await reader.deploys(limit=4)
+    assert [d.id for d in shown] == ["prod/5", "prod/2", "prod/4", "prod/1"]
+
+
+async def test_dead_letters_keep_their_bytes(redis: Any, reader: RedisReader) -> None:
+    """Dead letters come newest first with their payload byte by byte."""
+    for n in range(5):
+        fields = {"at": ms(ONSET) + n, "kind": "delivery", "reason": f"no {n}", "d": bytes([255, n])}
+        await redis.xadd(Keys(n % PARTITIONS).dead, fields)
+    letters = await reader.dead_letters(limit=3)
+    assert [x.payload for x in letters] == [bytes([255, n]) for n in (4, 3, 2)]
+    assert letters[0].at == ONSET + timedelta(milliseconds=4)
+    assert letters[0].reason == "no 4"
+
+
+async def test_depths_are_sums(redis: Any, reader: RedisReader) -> None:
+    """What waits is counted over all partitions."""
+    for p in range(PARTITIONS):
+        await redis.xadd(Keys(p).urgent, {"d": b"x"})
+        await redis.sadd(Keys(p).due, "g:a", "g:b")
+        await redis.zadd(Keys(p).timers, {"notify|a|1": 1})
+    depths = await reader.depths()
+    assert depths == {"inbox_urgent": 4, "inbox_normal": 0, "due": 8, "timers": 4, "dead": 0, "open": 0}
+
+
+async def test_server_that_is_gone_is_unavailable() -> None:
+    """Whatever the client raises, a reader raises one error of ours, short."""
+    reader = RedisReader(RedisStore(Link(FakeAsyncRedis(connected=False)), PARTITIONS))
+    with pytest.raises(StoreUnavailable, match="ConnectionError"):
+        await reader.ping()
+    with pytest.raises(StoreUnavailable):
+        await reader.depths()
