@@ -158,7 +158,7 @@ def _judge(desk: Desk, alert: Alert) -> None:
         return
     old = member.alert
     if alert.starts_at < old.starts_at:
-        desk.out.because(Why.ALERT_STALE)
+        _judge_older(desk, alert, member)
     elif alert.firing:
         _judge_firing(desk, alert, member)
     elif old.firing:
@@ -170,6 +170,20 @@ def _judge(desk: Desk, alert: Alert) -> None:
         desk.out.because(Why.ALERT_CHANGED)
     else:
         desk.out.because(Why.ALERT_REPEATED)
+
+
+def _judge_older(desk: Desk, alert: Alert, member: Member) -> None:
+    """Judge a version that began before the one we know: stale, but for the end of the same occurrence.
+
+    Alertmanager merges what overlaps and keeps the earliest start (two Prometheus that saw it at
+    different times), so a resolve may come with an earlier start than its firing did. It is the same
+    occurrence where it ended after the start we know; a late copy of an earlier one ended before.
+    """
+    old = member.alert
+    if old.firing and not alert.firing and alert.ends_at is not None and alert.ends_at > old.starts_at:
+        desk.ends(msgspec.structs.replace(alert, starts_at=old.starts_at), member)
+    else:
+        desk.out.because(Why.ALERT_STALE)
 
 
 def _judge_firing(desk: Desk, alert: Alert, member: Member) -> None:
@@ -204,10 +218,9 @@ def _judge_firing(desk: Desk, alert: Alert, member: Member) -> None:
 def _finish(desk: Desk) -> None:
     """Settle state, suspects and destinations, and freeze the head."""
     head, out, now = desk.head, desk.out, desk.now
-    if not desk.visible:
+    if not desk.visible:  # tombstones in a group that never fired
         out.incident = head
-        if head.state is State.QUIET:
-            out.timers.append(Timer(TimerKind.FORGET, head.generation, now + TOMBSTONE))
+        out.timers.append(Timer(TimerKind.FORGET, head.generation, now + TOMBSTONE))
         return
     head = msgspec.structs.replace(
         head,

@@ -109,6 +109,18 @@ def test_a_new_start_is_a_refire_at_once() -> None:
     assert g.head.destinations[PAGE].want is Want.TRIGGERED
 
 
+def test_a_resolve_with_an_earlier_start_ends_the_same_occurrence() -> None:
+    """Alertmanager keeps the earliest start of what it merges: such a resolve still ends what fires."""
+    g = Group()
+    g.tell(alert(start=5), minutes=5)
+    g.tell(alert(start=4), minutes=6)
+    g.tell(alert(start=4, firing=False, end=9), minutes=9)
+    assert g.head.state is State.RESOLVED
+    g.tell(alert(start=20), minutes=20)
+    assert whys(g.tell(alert(start=4, firing=False, end=9), minutes=21)) == {Why.ALERT_STALE}
+    assert g.head.state is State.TRIGGERED
+
+
 def test_old_versions_change_nothing() -> None:
     """An older start, and an unchanged repeat, leave everything as it is."""
     g = Group()
