@@ -175,7 +175,7 @@ class App:
 
     async def _start(self) -> None:
         url = await self._store_url()
-        intake_link, work_link = Link(connect(url, max_connections=4)), Link(connect(url, max_connections=16))
+        intake_link, work_link = (Link(connect(url, max_connections=n), at_once=n) for n in (4, 16))
         self.links = [intake_link, work_link]
         await self._check_store(work_link)
         work_store = RedisStore(work_link, self.settings.partitions)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from router.model.errors import ConfigError, Problem, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -15,25 +17,32 @@ _MIN_VALKEY = (8, 0)
 
 
 async def findings(link: Link) -> list[Problem]:
-    """Return what about the server's settings could lose accepted events; empty is good.
+    """Return what about the servers' settings could lose accepted events; empty is good.
+
+    Of a cluster every master is looked at, and a problem names those that have it.
 
     Raises:
-        StoreUnavailable: the server does not answer.
+        StoreUnavailable: a server does not answer.
     """
-    info = await _info(link)
-    out = _version(info)
-    out += _persistence(info)
-    config = await _config(link)
+    if not link.cluster:
+        return await _server(link, {})
+    client: Any = link.client
+    await link.guard(client.initialize())
+    where: dict[Problem, list[str]] = {}
+    for node in client.get_primaries():
+        for problem in await _server(link, {"target_nodes": node}):
+            where.setdefault(problem, []).append(node.name)
+    return [_problem(p.path, f"{p.message} (on {', '.join(names)})", p.hint) for p, names in where.items()]
+
+
+async def _server(link: Link, at: dict[str, Any]) -> list[Problem]:
+    info = await _info(link, at)
+    out = _version(info) + _persistence(info)
+    config = await _config(link, at)
     if config is None:
         text = "CONFIG GET is not allowed, so appendfsync and maxmemory-policy cannot be checked"
-        out.append(
-            _problem(
-                "config",
-                text,
-                "allow CONFIG GET, or set ROUTER_DURABILITY=relaxed if you know them to be right",
-            )
-        )
-        return out
+        hint = "allow CONFIG GET, or set ROUTER_DURABILITY=relaxed if you know them to be right"
+        return [*out, _problem("config", text, hint)]
     if config.get("appendfsync") != "always" and info.get("aof_enabled") == "1":
         now = config.get("appendfsync")
         text = f"appendfsync is {now}: a power loss can lose about the last second of accepted events"
@@ -105,29 +114,24 @@ def _persistence(info: dict[str, str]) -> list[Problem]:
     return out
 
 
-async def _info(link: Link) -> dict[str, str]:
+async def _info(link: Link, at: dict[str, Any]) -> dict[str, str]:
     client: Any = link.client
-    if link.cluster:
-        raw = await link.guard(client.info(target_nodes="random"))
-        first = next(iter(raw.values()))
-        raw = first if isinstance(first, dict) else raw
-    else:
-        raw = await link.guard(client.info())
+    raw = await link.guard(client.info(**at))
     return {str(k): str(v) for k, v in raw.items()}
 
 
-async def _config(link: Link) -> dict[str, str] | None:
+async def _config(link: Link, at: dict[str, Any]) -> dict[str, str] | None:
+    """Return the settings, None where the server does not tell them."""
     names = ("appendfsync", "maxmemory-policy", "no-appendfsync-on-rewrite")
     client: Any = link.client
     out: dict[str, str] = {}
     for name in names:
         try:
-            if link.cluster:
-                raw = await link.guard(client.config_get(name, target_nodes=client.get_random_node()))
-            else:
-                raw = await link.guard(client.config_get(name))
-        except StoreUnavailable:
-            return None
+            raw = await link.guard(client.config_get(name, **at))
+        except StoreUnavailable as exc:
+            if isinstance(exc.__cause__, ResponseError):
+                return None
+            raise
         out |= {_text(k): _text(v) for k, v in raw.items()}
     return out
 

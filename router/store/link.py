@@ -31,6 +31,8 @@ T = TypeVar("T")
 SOCKET_TIMEOUT_S: Final = 2.0
 #: Senders wait 3 s at the least (Slack); half a second is left for the rest.
 CALL_TIMEOUT_S: Final = 2.5
+#: Connections beside those that a Link counts: for what redis-py asks by itself, and the checks at start.
+_SPARE: Final = 4
 
 
 class Script:
@@ -100,7 +102,8 @@ def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:
     out = []
     for part in netloc.rpartition("@")[2].split(","):
         host, colon, port = part.rpartition(":")
-        out.append((host, int(port)) if colon and port.isdigit() else (part, default_port))
+        known = (host, int(port)) if colon and port.isdigit() else (part, default_port)
+        out.append((known[0].strip("[]"), known[1]))
     return out
 
 
@@ -129,13 +132,14 @@ def connect(
                 **auth,
                 **tls,
                 db=int(path[1]) if len(path) > 1 else 0,
-                max_connections=max_connections,
+                max_connections=max_connections + _SPARE,
             )
             master: aredis.Redis = sentinel.master_for(path[0] if path else "mymaster")
             return master
         if mode == "cluster":
             nodes = [ClusterNode(h, p) for h, p in _hosts(parts.netloc, 6379)]
-            return RedisCluster(startup_nodes=nodes, **common, **auth, **tls, max_connections=max_connections)
+            most = max_connections + _SPARE
+            return RedisCluster(startup_nodes=nodes, **common, **auth, **tls, max_connections=most)
         if mode or scheme not in {"redis", "rediss", "unix"}:
             raise _bad(url, "unknown scheme; use redis, rediss, unix, redis+sentinel or redis+cluster")
         pool = aredis.BlockingConnectionPool.from_url(
@@ -147,11 +151,16 @@ def connect(
 
 
 class Link:
-    """A client whose every failure is a StoreUnavailable, and whose scripts load themselves."""
+    """A client whose every failure is a StoreUnavailable, and whose scripts load themselves.
 
-    def __init__(self, client: aredis.Redis | RedisCluster) -> None:
+    ``at_once`` commands are under way at most, the others wait: redis-py's pools for
+    Sentinel and Cluster do not, they fail when every connection is taken.
+    """
+
+    def __init__(self, client: aredis.Redis | RedisCluster, *, at_once: int = 8) -> None:
         self.client = client
         self.cluster = isinstance(client, RedisCluster)
+        self._places = asyncio.Semaphore(at_once)
         #: Replicas that must have a write before it counts (WAIT), 0 where there is none.
         self.replicas = 0
 
@@ -176,10 +185,11 @@ class Link:
         """Run one script; load it first where the server does not know it (a restart, a failover)."""
 
         async def run() -> Any:
-            try:
-                return await self.client.evalsha(script.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                return await self.client.eval(script.text, len(keys), *keys, *args)
+            async with self._places:
+                try:
+                    return await self.client.evalsha(script.sha, len(keys), *keys, *args)
+                except NoScriptError:
+                    return await self.client.eval(script.text, len(keys), *keys, *args)
 
         return await self.guard(run())
 
@@ -215,7 +225,8 @@ class Link:
         wait = durable and self.replicas > 0  # never in a cluster: WAIT speaks for one connection to one node
         if wait:
             pipe.execute_command("WAIT", self.replicas, 1000)
-        answers = list(await pipe.execute(raise_on_error=False))
+        async with self._places:
+            answers = list(await pipe.execute(raise_on_error=False))
         if wait:
             got = answers.pop()
             if not isinstance(got, int) or got < self.replicas:

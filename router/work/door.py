@@ -31,6 +31,8 @@ MOST_WAITING_BYTES = 64 << 20
 TOGETHER = 2
 #: Items appended lately that count as a flood: by feel, about 2,000 a second.
 PRESSED = 150
+#: Senders wait 3 s at the least. A call's own timeout is not enough: this one may wait behind two that hang.
+ANSWER_S = 2.8
 #: Items per append: bounds a script's run time.
 MOST_ITEMS = 2_000
 
@@ -43,7 +45,7 @@ class Handoff(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ticket:
     items: list[Item]
     events: list[Stored]
@@ -115,7 +117,14 @@ class Door:
         self._waiting.append(ticket)
         self._waiting_bytes += size
         self._wake.set()
-        return await ticket.done
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await ticket.done
+        except TimeoutError:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                self._waiting_bytes -= size
+            raise StoreUnavailable(f"not stored within {ANSWER_S:g} s") from None
 
     async def run(self) -> None:
         """Append what waits until cancelled; :data:`TOGETHER` round trips may be under way at once."""

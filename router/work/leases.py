@@ -94,14 +94,16 @@ class Leases:
     async def _give_back(self, share: int) -> None:
         """Give back one partition a turn while others have less: no stampede.
 
-        It is held on to until what is under way for it has ended: a trigger that lands
+        One for which nothing is under way, so that every outcome is still recorded. Where
+        there is none, it is held on to until the attempts have ended: a trigger that lands
         after the next owner's resolve would open the page anew.
         """
         mine = sorted(self._engine.partitions)
         if len(mine) > share:
-            partition = self._engine.partitions[mine[-1]]
-            self._engine.drop(partition.number)
-            self._parting[partition.number] = (partition.lease, self._clock.monotonic() + self._patience_s)
+            number = ([n for n in mine if not self.busy(n)] or mine)[-1]
+            partition = self._engine.partitions[number]
+            self._engine.drop(number)
+            self._parting[number] = (partition.lease, self._clock.monotonic() + self._patience_s)
         for number, (lease, until) in list(self._parting.items()):
             if self.busy(number) and self._clock.monotonic() < until:
                 await self._store.renew(lease, self.owner)
@@ -142,13 +144,12 @@ class Leases:
         """Give every lease back, so that others need not wait; part of a graceful stop."""
         held = {number: partition.lease for number, partition in self._engine.partitions.items()}
         held |= {number: lease for number, (lease, _) in self._parting.items()}
-        for number, lease in held.items():
+        for number in held:
             self._engine.drop(number)
-            try:
-                await self._store.release(lease, self.owner)
-            except StoreUnavailable as exc:
-                log.warning("lease_not_released", partition=number, error=str(exc))
         try:
+            for lease in held.values():
+                await self._store.release(lease, self.owner)
             await self._store.beat(self.owner, gone=True)
-        except StoreUnavailable:
-            log.warning("instance_not_removed", instance=self.owner)
+        except StoreUnavailable as exc:
+            # Each further one would wait as long, and a stop has its deadline; leases run out by themselves.
+            log.warning("leases_not_released", error=str(exc))

@@ -37,7 +37,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def client(self) -> Any:
-        one = aredis.Redis(port=self.port, decode_responses=True, **self.reach)
+        one = aredis.Redis(host="127.0.0.1", port=self.port, decode_responses=True, **self.reach)
         try:
             yield one
         finally:
@@ -104,11 +104,13 @@ class Fleet:
 
     async def replica_of(self, primary: Server) -> Server:
         """Start a replica and wait until it is in step."""
+        await primary.ask("CONFIG", "SET", "repl-diskless-sync-delay", 0)
         replica = await self.start("--replicaof", "127.0.0.1", str(primary.port), *DURABLE)
 
         async def linked() -> bool:
             told = await primary.ask("INFO", "replication")
-            return any(told.get(f"slave{n}", {}).get("port") == replica.port for n in range(3))
+            rows = [told.get(f"slave{n}", {}) for n in range(3)]
+            return any(r.get("port") == replica.port and r.get("state") == "online" for r in rows)
 
         await wait_for(linked, "the replica is in step", 30)
         return replica
