@@ -195,7 +195,7 @@ class App:
             timeout_s=self.settings.delivery_timeout_seconds,
         )  # fmt: skip
         self.engine.outbox = self.deliveries
-        self.leases.busy = self.deliveries.busy
+        self.leases.busy, self.leases.leave = self.deliveries.busy, self.deliveries.leave
         await self.leases.turn()
         self.tasks.keep("door", self.door.run)
         self.tasks.keep("engine", self.engine.run)

@@ -85,6 +85,7 @@ class Deliveries:
         self._lanes = jobs.lanes()
         self._wake = {lane: asyncio.Event() for lane in Lane}
         self._edited: dict[JobKey, float] = {}  # chat only: when it was last told
+        self._leaving: set[int] = set()  # partitions about to be given back
         self._under_way = 0
         self._stopping = False
 
@@ -104,14 +105,20 @@ class Deliveries:
                     self._add(Lane.REST, job, rank, jobs.seconds(wish.not_before) if wish else 0.0, now)
 
     def _add(self, lane: Lane, job: JobKey, rank: int, not_before: float, now: float) -> None:
-        if self._lanes[lane].add(job, rank, not_before, now):
+        if job.partition not in self._leaving and self._lanes[lane].add(job, rank, not_before, now):
             self._wake[lane].set()
             self._metrics.queue.labels(lane).set(len(self._lanes[lane]))
 
     def forget(self, partition: int) -> None:
-        """Drop a partition's waiting jobs."""
+        """Drop a partition's waiting jobs: it is not ours any more."""
+        self._leaving.discard(partition)
         for queue in self._lanes.values():
             queue.forget(partition)
+
+    def leave(self, partition: int) -> None:
+        """Begin no attempt for a partition any more; it is given back when those under way have ended."""
+        self.forget(partition)
+        self._leaving.add(partition)
 
     # --- the lanes ----------------------------------------------------------------------------------
 
@@ -217,6 +224,8 @@ class Deliveries:
             begun = Begun(group=job.group, generation=job.generation, target=job.target)
             if not await self._engine.post(job.partition, begun):
                 return
+            if not self._may_send(job.partition):
+                return  # frozen meanwhile: another may have sent this, and its resolve too
             found = self._find(job, partition)
         if found is None or not found[1].due:
             return

@@ -17,8 +17,9 @@ from router.model.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from router.ports import Clock, Lease, LeaseSeen, Store
+    from router.ports import Clock, LeaseSeen, Store
     from router.work.engine import Engine
+    from router.work.partition import Partition
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,8 @@ class Leases:
         self._store, self._engine, self._clock = store, engine, clock
         self.owner, self._lease_s, self._patience_s = owner, lease_s, patience_s
         self.busy: Callable[[int], bool] = lambda _: False  # an attempt is under way for the partition
-        self._parting: dict[int, tuple[Lease, float]] = {}
+        self.leave: Callable[[int], None] = lambda _: None  # begin no attempt for the partition any more
+        self._parting: dict[int, tuple[Partition, float]] = {}
         self._seen: dict[int, tuple[LeaseSeen, float]] = {}
         self._beats: dict[str, tuple[str, float]] = {}
         self._gone: list[str] = []
@@ -71,7 +73,7 @@ class Leases:
         await self._renew()
         share = -(-self._store.partitions // max(1, living))
         await self._give_back(share)
-        return await self._take(share)
+        return await self._take(share) or bool(self._parting)
 
     def _living(self, beats: dict[str, str]) -> int:
         now = self._clock.monotonic()
@@ -94,30 +96,31 @@ class Leases:
     async def _give_back(self, share: int) -> None:
         """Give back one partition a turn while others have less: no stampede.
 
-        One for which nothing is under way, so that every outcome is still recorded. Where
-        there is none, it is held on to until the attempts have ended: a trigger that lands
-        after the next owner's resolve would open the page anew.
+        Where attempts are under way for it no new one is begun, and it is kept until they
+        have ended and are recorded: what is in doubt would be sent again by the next owner,
+        and a trigger that lands after that one's resolve would open the page anew.
         """
-        mine = sorted(self._engine.partitions)
-        if len(mine) > share:
-            number = ([n for n in mine if not self.busy(n)] or mine)[-1]
-            partition = self._engine.partitions[number]
-            self._engine.drop(number)
-            self._parting[number] = (partition.lease, self._clock.monotonic() + self._patience_s)
-        for number, (lease, until) in list(self._parting.items()):
-            if self.busy(number) and self._clock.monotonic() < until:
-                await self._store.renew(lease, self.owner)
-                continue
-            del self._parting[number]
-            await self._store.release(lease, self.owner)
-            log.info("partition_given_back", partition=number)
+        held = self._engine.partitions
+        staying = sorted(set(held) - set(self._parting))
+        if len(staying) > share:
+            number = ([n for n in staying if not self.busy(n)] or staying)[-1]
+            self._parting[number] = (held[number], self._clock.monotonic() + self._patience_s)
+            self.leave(number)
+        for number, (partition, until) in list(self._parting.items()):
+            if held.get(number) is not partition:
+                del self._parting[number]  # it was lost meanwhile
+            elif not self.busy(number) or self._clock.monotonic() >= until:
+                del self._parting[number]
+                self._engine.drop(number)
+                await self._store.release(partition.lease, self.owner)
+                log.info("partition_given_back", partition=number)
 
     async def _take(self, share: int) -> bool:
         leases = await self._store.leases()
         now = self._clock.monotonic()
         took = False
         for number in range(self._store.partitions):
-            if number in self._engine.partitions or number in self._parting:
+            if number in self._engine.partitions:
                 continue
             if len(self._engine.partitions) >= share:
                 break
@@ -143,7 +146,6 @@ class Leases:
     async def release_all(self) -> None:
         """Give every lease back, so that others need not wait; part of a graceful stop."""
         held = {number: partition.lease for number, partition in self._engine.partitions.items()}
-        held |= {number: lease for number, (lease, _) in self._parting.items()}
         for number in held:
             self._engine.drop(number)
         try:
