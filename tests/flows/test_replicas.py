@@ -269,7 +269,7 @@ async def test_frozen_past_its_lease_it_does_nothing_stale(
 async def test_frozen_amid_attempts_it_begins_no_further_one(
     routers: Routers, pagerduty: FakePagerDuty
 ) -> None:
-    """Frozen amid attempts, awake after all is resolved: only those can land late, a known limit, not zero."""
+    """Frozen amid attempts, awake after all is resolved: only those can land late (known limits)."""
     await routers.start("one", "two")
     await routers.share(one=3, two=3)
     async with Senders(routers, "one") as senders:
