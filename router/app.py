@@ -186,8 +186,9 @@ class App:
         self.door = Door(intake, lambda: self.book, self.clock, self.engine, self.metrics)
         self.engine.pressed = lambda: self.door.pressed
         self.leases = Leases(
-            work_store, self.engine, self.clock, self._instance(), self.settings.lease_seconds
-        )
+            work_store, self.engine, self.clock, self._instance(), self.settings.lease_seconds,
+            patience_s=self.settings.delivery_timeout_seconds + 5,  # an attempt's own limit, and its record
+        )  # fmt: skip
         self.deliveries = Deliveries(
             self.engine, self.door, self.notifier, lambda: self.book, self.clock, self.metrics,
             Random(self._instance()),  # noqa: S311  jitter, no secret

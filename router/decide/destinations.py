@@ -26,6 +26,11 @@ _WANT = {
 }
 
 
+def wanted(state: State) -> Want | None:
+    """Return what a destination should show of an incident in this state, None where nothing yet."""
+    return _WANT.get(state)
+
+
 def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = False) -> Incident:
     """Return the head with its destinations' wishes brought up to its state.
 
@@ -53,8 +58,10 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
             out.because(Why.DELIVERY_UNNEEDED)
         elif old.want is not want or old.lane is not Lane.PAGE or louder:
             if old.dead and old.want is not want:  # another state is another try, with its own patience
-                old = msgspec.structs.replace(old, dead=False, failing_since=None)  # noqa: PLW2901
-            wishes[name] = msgspec.structs.replace(old, want=want, want_version=head.revision)
+                alive = msgspec.structs.replace(old, dead=False, failing_since=None)
+            else:
+                alive = old
+            wishes[name] = msgspec.structs.replace(alive, want=want, want_version=head.revision)
     return msgspec.structs.replace(head, destinations=wishes)
 
 

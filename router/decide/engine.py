@@ -15,6 +15,7 @@ from router.model.events import (
     Begun,
     Command,
     DeployNoticed,
+    Doubt,
     Event,
     GroupAlerts,
     ServiceDeploy,
@@ -43,6 +44,8 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
             return commands.timer(event, seen, book, now)
         case Begun():
             return settle.begun(event, seen)
+        case Doubt():
+            return settle.doubted(event, seen)
         case Settled():
             return settle.settled(event, seen, now)
 

@@ -16,6 +16,7 @@ from router.model.events import (
     Command,
     DeployNoticed,
     DeployReport,
+    Doubt,
     GroupAlerts,
     ServiceDeploy,
     Severity,
@@ -114,6 +115,11 @@ def _deploy(report: DeployReport, book: Rulebook, received_at: datetime) -> Plac
 def command(event: Command) -> Placed:
     """Return a person's command, placed; its event id counts once."""
     return Placed(event.group, event, _once(event.event_id), urgent=True)
+
+
+def doubt(event: Doubt) -> Placed:
+    """Return a doubt, placed; each one counts, so it has no version."""
+    return Placed(event.group, event, (), urgent=True)
 
 
 def notice(event: DeployNoticed) -> tuple[Versions, bytes]:

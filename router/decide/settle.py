@@ -20,7 +20,7 @@ from router.model.reasons import Why
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from router.model.events import Begun, Settled
+    from router.model.events import Begun, Doubt, Settled
     from router.model.incidents import Incident
 
 #: The pseudo-target of a service's key: "tell every partition that this ledger moved".
@@ -44,6 +44,22 @@ def begun(event: Begun, seen: Snapshot) -> Decision:
         out,
     )
     out.because(Why.DELIVERY_BEGUN)
+    return out
+
+
+def doubted(event: Doubt, seen: Snapshot) -> Decision:
+    """Return the destination told once more what it should show; its key or message makes that harmless."""
+    out = Decision()
+    head, old = _head(event.generation, seen), _destination(event.generation, event.target, seen)
+    want = destinations.wanted(head.state) if head is not None else None
+    if head is None or old is None or want is None:
+        return out
+    # A version of its own, so that a receipt for what is just under way does not end this wish too.
+    head = msgspec.structs.replace(head, revision=head.revision + 1)
+    new = msgspec.structs.replace(old, want=want, want_version=head.revision, doubt=True)
+    head = msgspec.structs.replace(head, destinations={**head.destinations, event.target: new})
+    _keep(head, seen, out)
+    out.because(Why.DELIVERY_DOUBTED, f"{event.target}: told by a process that had lost the partition")
     return out
 
 
@@ -125,15 +141,19 @@ def _destination(generation: int, target: str, seen: Snapshot) -> Destination | 
     return deploy.destinations.get(name) if deploy else None
 
 
+def _keep(head: Incident, seen: Snapshot, out: Decision) -> None:
+    """Put a head where it came from: among the earlier generations, or as the group's own."""
+    if head.generation in seen.past:
+        out.past[head.generation] = head
+    else:
+        out.incident = head
+
+
 def _put(generation: int, target: str, new: Destination, seen: Snapshot, out: Decision) -> None:
     if generation:
         head = _head(generation, seen)
         assert head is not None  # noqa: S101  _destination found it there
-        head = msgspec.structs.replace(head, destinations={**head.destinations, target: new})
-        if head.generation in seen.past:
-            out.past[head.generation] = head
-        else:
-            out.incident = head
+        _keep(msgspec.structs.replace(head, destinations={**head.destinations, target: new}), seen, out)
         return
     assert seen.ledger is not None  # noqa: S101  _destination found it there
     deploy_id, _, name = target.rpartition("|")

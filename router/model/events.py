@@ -6,7 +6,7 @@ Two families:
   :class:`DeployReport`). Sources return these and know neither catalogue nor routes.
 - *placed*: the same, with the group or service it belongs to, as kept in an
   inbox (:class:`GroupAlerts`, :class:`ServiceDeploy`), and what comes from
-  within (:class:`Command`, :class:`DeployNoticed`, :class:`TimerDue`,
+  within (:class:`Command`, :class:`DeployNoticed`, :class:`Doubt`, :class:`TimerDue`,
   :class:`Settled`).
 
 All times are aware UTC. Stored as JSON; fields are only ever added, with
@@ -235,7 +235,19 @@ class Begun(msgspec.Struct, frozen=True, gc=False, tag="begun", omit_defaults=Tr
     target: str
 
 
+class Doubt(msgspec.Struct, frozen=True, gc=False, tag="doubt", omit_defaults=True):
+    """From within: an attempt by a process that had lost the partition was, or may have been, taken.
+
+    It may have undone what the owner told since (a trigger after a resolve opens a
+    page anew), so the owner tells the present once more.
+    """
+
+    group: str
+    generation: int
+    target: str
+
+
 #: What an inbox entry may hold.
-Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command
+Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt
 #: What decide may be asked about.
-Event = GroupAlerts | ServiceDeploy | DeployNoticed | Command | TimerDue | Settled | Begun
+Event = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | TimerDue | Settled | Begun

@@ -61,6 +61,7 @@ class Why(StrEnum):
     DELIVERY_REFUSED = "delivery_refused"
     DELIVERY_UNSURE = "delivery_unsure"
     DELIVERY_EXPIRED = "delivery_expired"
+    DELIVERY_DOUBTED = "delivery_doubted"
     DELIVERY_BEGUN = "delivery_begun"
     DELIVERY_UNNEEDED = "delivery_unneeded"
 

@@ -8,7 +8,6 @@ known as a doubt; what came of it is recorded after (``Settled``).
 from __future__ import annotations
 
 import asyncio
-import heapq
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -20,22 +19,21 @@ from router.kit import backoff
 from router.model.deploys import Deploy
 from router.model.destinations import Lane, Want
 from router.model.errors import StoreUnavailable
-from router.model.events import Begun, DeployNoticed, Settled
+from router.model.events import Begun, DeployNoticed, Doubt, Settled
 from router.model.outcomes import Delivered, Outcome, Refused, Retry, Unsure
 from router.ports import ChangeJob, IncidentJob
-from router.work import jobs
+from router.work import jobs, showing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from random import Random
 
     from router.kit.metrics import Metrics
     from router.kit.tasks import Tasks
     from router.model.destinations import Destination
-    from router.model.events import Alert
     from router.model.incidents import Incident
-    from router.ports import Clock, GroupRecord, Notifier
+    from router.ports import Clock, Notifier
     from router.rulebook.book import Rulebook, Target
     from router.work.engine import Engine
     from router.work.jobs import JobKey
@@ -45,21 +43,23 @@ log = structlog.get_logger(__name__)
 
 #: Attempts under way at once, per lane.
 WORKERS = {Lane.PAGE: 16, Lane.CHAT: 8, Lane.REST: 2}
-#: Alerts shown; the counts are always whole.
-SAMPLE = 30
 #: A message is edited at most this often: a storm of changes becomes a few edits, the last one right.
 EDIT_EVERY_S = 1.0
 MOST_EDITED = 10_000
+#: How often, a second apart, a doubt is tried to be recorded: longer than a failover takes.
+DOUBT_TRIES = 60
 #: Retry pauses: first, and at most. B1 of the promises: a page is retried at least once a minute.
 FIRST_S, CAP_S = 1.0, 60.0
 
 
 class Notices(Protocol):
-    """Tells every partition of a moved ledger."""
+    """Appends events from within: to every partition, or to the one whose owner must know."""
 
     async def notice(self, event: DeployNoticed) -> object:
         """Append it everywhere; raises StoreUnavailable."""
-        ...
+
+    async def doubt(self, event: Doubt) -> object:
+        """Append it to its group's partition; raises StoreUnavailable."""
 
 
 class Deliveries:
@@ -219,15 +219,8 @@ class Deliveries:
         if job.target == PARTITIONS:
             await self._notice(job, partition)
             return
-        found = self._find(job, partition)
-        if found is not None and found[1].due and found[1].have is Want.NOTHING:
-            begun = Begun(group=job.group, generation=job.generation, target=job.target)
-            if not await self._engine.post(job.partition, begun):
-                return
-            if not self._may_send(job.partition):
-                return  # frozen meanwhile: another may have sent this, and its resolve too
-            found = self._find(job, partition)
-        if found is None or not found[1].due:
+        found = await self._begin(job, partition)
+        if found is None:
             return
         subject, destination = found
         outcome = await self._send(job, subject, destination, partition)
@@ -246,8 +239,44 @@ class Deliveries:
         log_outcome(job, destination, outcome)
         if lane is Lane.CHAT:
             self._remember_edit(job)
-        if not await self._engine.post(job.partition, settled) and job.partition in self._engine.partitions:
+        if not await self._engine.post(job.partition, settled):
+            await self._unrecorded(job, outcome)
+
+    async def _begin(self, job: JobKey, partition: Partition) -> tuple[Incident | Deploy, Destination] | None:
+        """Return what is to be told, None where it need not or may not be; a first attempt is recorded."""
+        found = self._find(job, partition)
+        if found is not None and found[1].due and found[1].have is Want.NOTHING:
+            begun = Begun(group=job.group, generation=job.generation, target=job.target)
+            if not await self._engine.post(job.partition, begun) or not self._may_send(job.partition):
+                return None  # frozen meanwhile: another may have sent this, and its resolve too
+            found = self._find(job, partition)
+        return found if found is not None and found[1].due else None
+
+    async def _unrecorded(self, job: JobKey, outcome: Outcome) -> None:
+        """Go on after an attempt whose outcome could not be recorded."""
+        if job.partition in self._engine.partitions:
             await self._clock.sleep(FIRST_S)  # it could not be recorded: not again at once
+        elif job.generation and isinstance(outcome, Delivered | Unsure):
+            await self._doubt(job, outcome)
+
+    async def _doubt(self, job: JobKey, outcome: Delivered | Unsure) -> None:
+        """Tell the partition's owner that this process, which had lost it, may have told somebody.
+
+        Where the answer was lost the request may still be on its way: its own time is left to it
+        first, for the owner's word must be the last.
+        """
+        if isinstance(outcome, Unsure):
+            await self._clock.sleep(self._timeout_s)
+        event = Doubt(group=job.group, generation=job.generation, target=job.target)
+        for _ in range(DOUBT_TRIES):
+            try:
+                await self._notices.doubt(event)
+            except StoreUnavailable:
+                await self._clock.sleep(FIRST_S)
+            else:
+                log.warning("delivered_without_lease", target=job.target, group=job.group)
+                return
+        log.error("doubt_not_recorded", target=job.target, group=job.group, generation=job.generation)
 
     def _remember_edit(self, job: JobKey) -> None:
         now = jobs.seconds(self._clock.now())
@@ -317,9 +346,9 @@ class Deliveries:
         if isinstance(subject, Deploy):
             return await notifier.send_change(ChangeJob(subject, destination, target.id, target.options, now))
         head = subject
-        members = sample(partition.groups[job.group], head.generation)
+        members = showing.sample(partition.groups[job.group], head.generation)
         changed = [r.text for r in head.why] if destination.have is not Want.NOTHING else []
-        links = incident_links(head, book, self._base_url)
+        links = showing.links(head, book, self._base_url)
         return await notifier.send(
             IncidentJob(head, members, destination, target.id, target.options, now, links, changed)
         )
@@ -349,26 +378,3 @@ def log_outcome(job: JobKey, destination: Destination, outcome: Outcome) -> None
             detail=outcome.detail,
             **known,
         )
-
-
-def sample(record: GroupRecord, generation: int) -> list[Alert]:
-    """Return the alerts to show: firing first, then the earliest."""
-    alerts = (m.alert for m in record.members.values() if m.generation == generation)
-    return heapq.nsmallest(SAMPLE, alerts, key=lambda a: (not a.firing, a.starts_at, a.key))
-
-
-def incident_links(head: Incident, book: Rulebook, base_url: str) -> Mapping[str, str]:
-    """Return what a person may want to open: the incident, runbook, dashboards, Alertmanager."""
-    links: dict[str, str] = {}
-    if base_url:
-        links["incident"] = f"{base_url}/api/v1/incidents/{head.id}"
-    service = book.services.get(head.service)
-    runbook = head.annotations.get("runbook_url") or (service.runbook if service else "")
-    if runbook:
-        links["runbook"] = runbook
-    if dashboard := head.annotations.get("dashboard_url"):
-        links["dashboard"] = dashboard
-    links |= dict(service.dashboards) if service else {}
-    if head.external_url:
-        links["alertmanager"] = head.external_url
-    return links

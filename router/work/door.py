@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from router.kit.metrics import Metrics
-    from router.model.events import Command, DeployNoticed, Stored, Told
+    from router.model.events import Command, DeployNoticed, Doubt, Stored, Told
     from router.ports import Appended, Clock, Store
     from router.rulebook.book import Rulebook
 
@@ -93,6 +93,10 @@ class Door:
     async def command(self, command: Command) -> Taken:
         """Append what a person asked for."""
         return await self._append([placing.command(command)])
+
+    async def doubt(self, event: Doubt) -> Taken:
+        """Append a doubt for whoever owns the partition now."""
+        return await self._append([placing.doubt(event)])
 
     async def notice(self, event: DeployNoticed) -> Taken:
         """Append a notice to every partition."""

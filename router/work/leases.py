@@ -35,7 +35,7 @@ class Leases:
         owner: str,
         lease_s: float,
         *,
-        patience_s: float = 15.0,
+        patience_s: float,
     ) -> None:
         self._store, self._engine, self._clock = store, engine, clock
         self.owner, self._lease_s, self._patience_s = owner, lease_s, patience_s

@@ -20,7 +20,7 @@ from aiohttp import web
 from router.kit.clock import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_BODY = 4 << 20
 
@@ -110,6 +110,12 @@ class FakeServer:
     def release(self) -> None:
         """Go on after ``hang``."""
         self._open.set()
+
+    def hold(self) -> Callable[[], None]:
+        """After ``hang``: keep what waits now, serve what comes from now on; returns what lets it go."""
+        waiting, self._open = self._open, asyncio.Event()
+        self._open.set()
+        return waiting.set
 
     def drop_after_processing(self, times: int = 1) -> None:
         """Process the next requests, then close the connection without an answer."""

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from router.decide.alerts import KEEP_RESOLVED
 from router.model import codec
 from router.model.destinations import Want
-from router.model.events import Alert, Begun, Command, CommandKind, Settled, Severity, TimerDue, TimerKind
+from router.model.events import (
+    Alert,
+    Begun,
+    Command,
+    CommandKind,
+    Doubt,
+    Settled,
+    Severity,
+    TimerDue,
+    TimerKind,
+)
 from router.model.incidents import Incident, State
 from router.model.outcomes import Delivered, Refused, Retry, Unsure
 from router.model.reasons import Why
@@ -232,6 +242,44 @@ def test_doubtful_page_is_resolved_and_untold_one_is_not() -> None:
         settle(g, outcome)
         g.tell(alert(firing=False))
         assert g.head.destinations[PAGE].want is want
+
+
+@pytest.mark.parametrize("outcome", [Delivered("k"), Retry("serverError")])
+def test_a_doubt_has_the_present_told_once_more(outcome: object) -> None:
+    """A trigger that landed from a process without the lease is followed by the resolve, told or untold."""
+    g = Group()
+    g.tell(alert())
+    g.play(Begun(g.head.group, 1, PAGE))
+    settle(g, outcome)
+    g.tell(alert(firing=False))
+    if isinstance(outcome, Delivered):
+        settle(g, Delivered())
+    assert not g.head.destinations[PAGE].due
+    under_way = g.head.destinations[PAGE]
+    out = g.play(Doubt(g.head.group, 1, PAGE))
+    assert Why.DELIVERY_DOUBTED in whys(out)
+    d = g.head.destinations[PAGE]
+    assert (d.want, d.due) == (Want.RESOLVED, True)
+    g.play(Settled(g.head.group, 1, PAGE, "resolved", under_way.want_version, Delivered()))
+    assert g.head.destinations[PAGE].due, "the receipt of an earlier resolve does not stand for it"
+    settle(g, Delivered())
+    assert not g.head.destinations[PAGE].due
+
+
+def test_a_doubt_about_an_earlier_generation_stays_there() -> None:
+    """The doubt is about the incident it names, not about the one that took its place."""
+    g = Group()
+    g.tell(alert())
+    settle(g, Delivered("k"))
+    g.tell(alert(firing=False), minutes=1)
+    settle(g, Delivered())
+    g.tell(alert(start=5), minutes=5)
+    head = g.head
+    g.play(Doubt(head.group, 1, PAGE))
+    assert g.head == head
+    assert g.past[1].destinations[PAGE].due
+    assert not g.play(Doubt(head.group, 9, PAGE)).why
+    assert not g.play(Doubt(head.group, 1, "nobody/x/0")).why
 
 
 def test_gives_up_after_three_days() -> None:

@@ -79,7 +79,7 @@ def shared() -> Shared:
 
 
 def process(shared: Shared, name: str, clock: FakeClock) -> Leases:
-    return Leases(shared, FakeEngine(), clock, name, lease_s=10)
+    return Leases(shared, FakeEngine(), clock, name, lease_s=10, patience_s=15)
 
 
 async def test_one_takes_all_at_once(shared: Shared) -> None:
