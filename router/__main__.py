@@ -113,7 +113,7 @@ def check(folder: Path, output: str) -> None:
     Example: router check rules/
     """
     from router.app import load_rules  # noqa: PLC0415  as in serve
-    from router.rulebook.describe import describe  # noqa: PLC0415
+    from router.rulebook.describe import describe  # noqa: PLC0415  as in serve
 
     try:
         book = load_rules(folder)

@@ -241,15 +241,7 @@ def _finish(desk: Desk) -> None:
     if desk.opened:
         head = _opened(desk, head)
     elif head.state.open and desk.firing == 0:
-        head = close(
-            head,
-            out,
-            now,
-            desk.book.retention,
-            by="",
-            why=Why.INCIDENT_RESOLVED,
-            text="all alerts are resolved",
-        )
+        head = _ended(desk, head)
     else:
         head = _moved(desk, head)
     prune(desk, out)
@@ -268,20 +260,17 @@ def _opened(desk: Desk, head: Incident) -> Incident:
     out.timers.append(Timer(TimerKind.FORGET, 0, None))
     wait = desk.route.group_wait if desk.route else timedelta(0)
     if desk.firing == 0:  # fired and resolved inside one delivery
-        return close(
-            head,
-            out,
-            now,
-            desk.book.retention,
-            by="",
-            why=Why.INCIDENT_RESOLVED,
-            text="all alerts are resolved",
-        )
+        return _ended(desk, head)
     if wait > timedelta(0):
         out.timers.append(Timer(TimerKind.NOTIFY, head.generation, now + wait))
         out.because(Why.INCIDENT_WAITING, f"told in {wait.total_seconds():g} s (group_wait)")
         return head
     return msgspec.structs.replace(head, state=State.TRIGGERED)
+
+
+def _ended(desk: Desk, head: Incident) -> Incident:
+    text, why = "all alerts are resolved", Why.INCIDENT_RESOLVED
+    return close(head, desk.out, desk.now, desk.book.retention, by="", why=why, text=text)
 
 
 def _moved(desk: Desk, head: Incident) -> Incident:

@@ -130,7 +130,7 @@ async def _backlog(router: processes.Router, pager: Pager, alerts: int, pages: i
             running.append(group.create_task(load.drive(router.port, [_request(n)], 1)))
             if n == 0:
                 running.append(group.create_task(router.depths()))
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_PAUSE_S)  # the pace of the load, which is what is measured
     depths = running[1].result()
     took = [await pager.page(n, 60) - at for n, at in begun.items()]
     later = await router.depths()

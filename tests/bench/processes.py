@@ -82,7 +82,7 @@ class Router:
                         return time.monotonic() - started
             if self.process.returncode is not None or time.monotonic() - started > _START_S:
                 raise Failure(f"the router did not become ready: {log.read_text()[-1500:]}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # between two looks at a condition
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -99,7 +99,7 @@ class Router:
             depths = await self.depths()
             if depths["inbox_urgent"] + depths["inbox_normal"] == 0:
                 return time.monotonic()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # between two looks at a condition
         raise Failure(f"not decided within {seconds:g} s: {depths}")
 
     async def counter(self, name: str) -> float:
@@ -192,5 +192,5 @@ async def _answers(port: int) -> None:
                 async with session.get(f"http://127.0.0.1:{port}/-/ready") as r:
                     if r.status == 200:
                         return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # between two looks at a condition
     raise Failure("Alertmanager did not become ready")

@@ -38,7 +38,7 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.seconds += seconds
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # one turn of the loop; this clock is moved by hand
 
 
 def context(clock: ManualClock | None = None, timeout_s: float = 10.0, **settings: str) -> NotifierContext:

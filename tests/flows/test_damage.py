@@ -16,7 +16,6 @@ from tests.fakes.slack import FakeSlack
 from tests.flows.harness import alert, body, client, environ, running, write_rules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.flows.harness import Client
@@ -27,16 +26,9 @@ GROUP = keys.group_key("root", {"alertname": "A", "service": "payment-service"})
 
 
 @pytest.fixture
-async def pagerduty() -> AsyncIterator[FakePagerDuty]:
-    async with FakePagerDuty() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def env(tmp_path: Path, pagerduty: FakePagerDuty) -> AsyncIterator[dict[str, str]]:
+def env(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> dict[str, str]:
     write_rules(tmp_path / "rules")
-    async with FakeSlack() as slack:
-        yield environ(tmp_path, ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url, ROUTER_SLACK_API_URL=slack.url)
+    return environ(tmp_path, ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url, ROUTER_SLACK_API_URL=slack.url)
 
 
 async def dead_letters(c: Client) -> list[dict]:

@@ -23,18 +23,11 @@ NOW = datetime.now(UTC)  # noqa: TID251  deploys are forgotten by age, so the st
 
 
 @pytest.fixture
-async def pagerduty() -> AsyncIterator[FakePagerDuty]:
-    async with FakePagerDuty() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def c(tmp_path: Path, pagerduty: FakePagerDuty) -> AsyncIterator[Client]:
+async def c(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> AsyncIterator[Client]:
     write_rules(tmp_path / "rules")
-    async with FakeSlack() as slack:
-        urls = {"ROUTER_PAGERDUTY_EVENTS_URL": pagerduty.url, "ROUTER_SLACK_API_URL": slack.url}
-        async with running(environ(tmp_path, **urls)) as app, client(app.port) as one:
-            yield one
+    urls = {"ROUTER_PAGERDUTY_EVENTS_URL": pagerduty.url, "ROUTER_SLACK_API_URL": slack.url}
+    async with running(environ(tmp_path, **urls)) as app, client(app.port) as one:
+        yield one
 
 
 async def tell(c: Client, deliveries: Iterable[Delivery]) -> None:

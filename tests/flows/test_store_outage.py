@@ -21,7 +21,6 @@ from tests.fakes.slack import FakeSlack
 from tests.flows.harness import Client, RouterProcess, alert, body, client, environ, running, write_rules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -29,21 +28,14 @@ HOOK = "/webhooks/alertmanager"
 
 
 @pytest.fixture
-async def pagerduty() -> AsyncIterator[FakePagerDuty]:
-    async with FakePagerDuty() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def env(tmp_path: Path, pagerduty: FakePagerDuty) -> AsyncIterator[dict[str, str]]:
+def env(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> dict[str, str]:
     write_rules(tmp_path / "rules")
-    async with FakeSlack() as slack:
-        yield environ(
-            tmp_path,
-            ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url,
-            ROUTER_SLACK_API_URL=slack.url,
-            ROUTER_DRAIN_SECONDS="0",
-        )
+    return environ(
+        tmp_path,
+        ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url,
+        ROUTER_SLACK_API_URL=slack.url,
+        ROUTER_DRAIN_SECONDS="0",
+    )
 
 
 async def send(c: Client, names: range) -> dict[str, int]:

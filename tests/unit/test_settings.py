@@ -44,7 +44,7 @@ def test_the_process_environment_is_not_looked_at(monkeypatch: pytest.MonkeyPatc
 def test_the_object_cannot_be_changed() -> None:
     """Settings are read once: assigning to one is an error."""
     with pytest.raises(ValidationError, match="frozen"):
-        load({}).partitions = 2  # type: ignore[misc]
+        load({}).partitions = 2
 
 
 def test_an_empty_variable_counts_as_unset() -> None:

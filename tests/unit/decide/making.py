@@ -112,7 +112,7 @@ def report(phase: DeployPhase = DeployPhase.SWITCHED, at: float = 0.0, **more: o
         "environment": "prod",
         **more,
     }
-    return DeployReport(phase=phase, at=after(at), **given)  # type: ignore[arg-type]
+    return DeployReport(phase=phase, at=after(at), **given)
 
 
 def placed(said: DeployReport, environment: str = "prod") -> ServiceDeploy:
@@ -124,7 +124,7 @@ def deploy(at: float, phase: DeployPhase = DeployPhase.SWITCHED, name: str = "1.
     """A deploy of the shop to prod that reached a phase at minute ``at``."""
     given: dict[str, object] = {"service": "shop", "environment": "prod", **more}
     given.setdefault("phases", {phase: after(at)})
-    return Deploy(id=f"prod/{name}/1", names=(name,), tellers=("gitlab",), **given)  # type: ignore[arg-type]
+    return Deploy(id=f"prod/{name}/1", names=(name,), tellers=("gitlab",), **given)
 
 
 def ledgers(*deploys: Deploy) -> dict[str, Ledger]:

@@ -45,7 +45,7 @@ NOT_TAKEN = Retry("serverError", "503")
 
 
 def settle(world: World, outcome: object, at: float = 1.0, wish: Want = Want.TRIGGERED) -> None:
-    world.does(Settled(GROUP, 1, PAGE, wish, 1, outcome), at)  # type: ignore[arg-type]
+    world.does(Settled(GROUP, 1, PAGE, wish, 1, outcome), at)
 
 
 # --- people and deliveries at the same time ---------------------------------------------------------
@@ -414,7 +414,7 @@ def test_a_resolve_is_never_wanted_where_nothing_was_told(steps: list[tuple[str,
                 under_way.add(name)
         elif step == "settled" and name in under_way:
             wish = world.target(name)
-            world.does(Settled(GROUP, generation, name, wish.want, wish.want_version, more), minute)  # type: ignore[arg-type]
+            world.does(Settled(GROUP, generation, name, wish.want, wish.want_version, more), minute)
             under_way.discard(name)
         heads = [*world.seen.past.values(), *([world.seen.incident] if world.seen.incident else [])]
         for destination in (d for h in heads for d in h.destinations.values()):

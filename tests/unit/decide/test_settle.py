@@ -28,7 +28,7 @@ def opened(**marks: object) -> World:
 
 def settle(world: World, outcome: Outcome, at: float = 1.0, **more: object) -> Decision:
     given: dict[str, object] = {"generation": 1, "target": PAGE, "want": "triggered", "version": 1, **more}
-    return world.does(Settled(GROUP, outcome=outcome, **given), at)  # type: ignore[arg-type]
+    return world.does(Settled(GROUP, outcome=outcome, **given), at)
 
 
 def test_begun_twice_is_a_doubt() -> None:

@@ -15,7 +15,7 @@ from router.model.incidents import Entry, Incident, Member
 
 st.register_type_strategy(
     datetime,
-    st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  bare on purpose
 )
 KINDS = [(Incident, codec.incident), (Member, codec.member), (Ledger, codec.ledger), (Entry, codec.entry)]
 STORED = [GroupAlerts, ServiceDeploy, DeployNoticed, Command]

@@ -23,7 +23,7 @@ def test_fingerprint_is_prometheus(labels: dict[str, str], want: str) -> None:
 def test_label_order_does_not_matter(labels: dict[str, str], random: object) -> None:
     """A group's key and an alert's fingerprint are those of the set of labels."""
     items = list(labels.items())
-    random.shuffle(items)  # type: ignore[attr-defined]
+    random.shuffle(items)
     assert keys.group_key("root", dict(items)) == keys.group_key("root", labels)
     assert keys.fingerprint(dict(items)) == keys.fingerprint(labels)
 
