@@ -6,6 +6,7 @@ caller's faults and the store's outages::
     RouterError
     ├── Rejected            a request we refuse, with its HTTP status
     ├── ConfigError         settings or rules that cannot be used
+    ├── PollFailed          what we ask by ourselves did not answer as it should
     └── StoreError          the store did not do it
         ├── StoreUnavailable  it may or may not have been done
         └── Fenced            another process owns the partition now
@@ -67,6 +68,17 @@ class ConfigError(RouterError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(p) for p in problems))
         self.problems = tuple(problems)
+
+
+class PollFailed(RouterError):  # noqa: N818  a state of the other side
+    """Something that we ask by ourselves did not answer as it should.
+
+    The text is for people: what happened and what to do, bounded and without secrets.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail[:MAX_DETAIL])
+        self.detail = detail[:MAX_DETAIL]
 
 
 class StoreError(RouterError):

@@ -3,9 +3,10 @@
 Two families:
 
 - *told*: what a sender said, before rules were asked (:class:`AlertBatch`,
-  :class:`DeployReport`). Sources return these and know neither catalogue nor routes.
+  :class:`DeployReport`, :class:`Act`, :class:`Heartbeat`, :class:`Trouble`). Sources return
+  these and know neither catalogue nor routes.
 - *placed*: the same, with the group or service it belongs to, as kept in an
-  inbox (:class:`GroupAlerts`, :class:`ServiceDeploy`), and what comes from
+  inbox (:class:`GroupAlerts`, :class:`ServiceDeploy`, :class:`Unread`), and what comes from
   within (:class:`Command`, :class:`DeployNoticed`, :class:`Doubt`, :class:`TimerDue`,
   :class:`Settled`).
 
@@ -15,8 +16,9 @@ defaults, so that the previous release's entries still decode.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -64,20 +66,35 @@ class Alert(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class AlertBatch(msgspec.Struct, frozen=True, gc=False, tag="alert_batch", omit_defaults=True):
-    """Told: the alerts of one delivery. ``truncated`` counts those the sender left out."""
+    """Told: the alerts of one delivery.
+
+    ``truncated`` counts those the sender left out. ``group_key``, ``reason`` (Alertmanager's
+    ``notification_reason``) and ``route_labels`` are the sender's own, kept as it wrote them.
+    """
 
     source: str
     alerts: list[Alert]
     receiver: str = ""
     external_url: str = ""
     truncated: int = 0
+    group_key: str = ""
+    reason: str = ""
+    route_labels: dict[str, str] = {}
 
 
 class DeployPhase(StrEnum):
-    """The steps of a deploy that tellers tell of, in order of a blue-green deploy's life."""
+    """The steps of a change and of a deploy that tellers tell of, in order of a blue-green deploy's life.
 
+    Up to BUILT (and TOGGLED, which is about a feature flag) they are not bound to an environment.
+    """
+
+    PUSHED = "pushed"
     MERGED = "merged"
+    CHECKED = "checked"  # a pipeline, or a job of it, told how build, test, security, quality or package went
     BUILT = "built"
+    TAGGED = "tagged"
+    RELEASED = "released"
+    TOGGLED = "toggled"
     STARTED = "started"
     GREEN_DEPLOYED = "green_deployed"
     GREEN_TESTED = "green_tested"
@@ -94,6 +111,7 @@ class OriginKind(StrEnum):
 
     GITLAB_PROJECT = "gitlab_project"
     ARGOCD_APPLICATION = "argocd_application"
+    ARGO_ROLLOUT = "argo_rollout"
     SERVICE = "service"
 
 
@@ -104,10 +122,10 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
         source: the kind of the teller: ``gitlab``, ``argocd``.
         event_id: derived from the body; the same for a re-sent delivery.
         origin_kind: how to read ``origin``.
-        origin: ``group/project``, ``namespace/application`` or a service's name.
+        origin: ``group/project``, ``namespace/application``, ``namespace/rollout`` or a service's name.
         environment: as the teller names it; empty where the phase has none (a merge, a build).
         phase: what was reached.
-        at: when it was reached, by the teller's clock.
+        at: when it was reached, by the teller's clock; UNDATED where it gave no time.
         revision: commit of the application's repository; may be short; empty if unknown.
         config_revision: commit of a configuration repository (Argo CD). Never joined on.
         images: image references, ``registry/name:tag@digest``.
@@ -116,6 +134,9 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
         author: who made the change, as the teller names them.
         url: where a person can look.
         detail: the teller's own status word or message, bounded.
+        names: further names of the version: a tag, a release.
+        facts: what else it told of this change or deploy, at most 20 short texts by name:
+            ``test: failed``, ``preview_hash: 6b9c…``. A later report's facts replace an earlier one's.
     """
 
     source: str
@@ -133,6 +154,63 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
     author: str = ""
     url: str = ""
     detail: str = ""
+    names: tuple[str, ...] = ()
+    facts: dict[str, str] = {}
+
+
+#: In place of a time that the teller did not give: placing puts in when it was received.
+UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ActKind(StrEnum):
+    """What somebody did to an incident at PagerDuty or in Slack, in PagerDuty's words."""
+
+    ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    TRIGGERED = "triggered"
+    ESCALATED = "escalated"
+    REASSIGNED = "reassigned"
+    ANNOTATED = "annotated"
+    OTHER = "other"
+
+
+class Act(msgspec.Struct, frozen=True, gc=False, tag="act", omit_defaults=True):
+    """Told: somebody did something to an incident elsewhere, or asked us to.
+
+    Args:
+        source: the kind of the teller: ``pagerduty``, ``slack``.
+        event_id: derived from the sender's own id; the same for a re-sent delivery.
+        kind: what was done or asked.
+        incident: our incident id, as the other side was given it; "" where it names none of ours.
+        by: the person, as the teller names them for people; "" where it was no person (our own echo).
+        by_id: the teller's id of that person, by which rights are decided.
+        at: when, by the teller's clock; UNDATED where it gave no time.
+        word: the teller's own word: ``incident.acknowledged``, ``block_actions``, ``/incident``.
+        text: what was written: a note, a command's text; bounded.
+        ref: the teller's id of the incident or message.
+        url: where a person can look.
+    """
+
+    source: str
+    event_id: str
+    kind: ActKind
+    incident: str = ""
+    by: str = ""
+    by_id: str = ""
+    at: datetime = UNDATED
+    word: str = ""
+    text: str = ""
+    ref: str = ""
+    url: str = ""
+
+
+class Trouble(msgspec.Struct, frozen=True, gc=False, tag="trouble", omit_defaults=True):
+    """Told: a part of the delivery could not be read, the rest was; it also goes to the dead letters."""
+
+    source: str
+    reason: str
 
 
 class Heartbeat(msgspec.Struct, frozen=True, gc=False, tag="heartbeat", omit_defaults=True):
@@ -142,7 +220,22 @@ class Heartbeat(msgspec.Struct, frozen=True, gc=False, tag="heartbeat", omit_def
     kind: str
 
 
-Told = AlertBatch | DeployReport | Heartbeat
+Told = AlertBatch | DeployReport | Act | Trouble | Heartbeat
+
+
+class Unread(msgspec.Struct, frozen=True, gc=False, tag="unread", omit_defaults=True):
+    """Placed: an authentic delivery that could not be read (wholly), on its way to the dead letters.
+
+    ``headers`` are those without secrets (``Manners.kept``). ``cut``: the body was too large to
+    be kept whole, so it can be looked at and not be replayed.
+    """
+
+    source: str
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    received_at: datetime
+    cut: bool = False
 
 
 class GroupAlerts(msgspec.Struct, frozen=True, gc=False, tag="alerts", omit_defaults=True):
@@ -239,15 +332,17 @@ class Doubt(msgspec.Struct, frozen=True, gc=False, tag="doubt", omit_defaults=Tr
     """From within: an attempt by a process that had lost the partition was, or may have been, taken.
 
     It may have undone what the owner told since (a trigger after a resolve opens a
-    page anew), so the owner tells the present once more.
+    page anew), so the owner tells the present once more. ``revive``: a person asks for it, of a
+    destination that was given up.
     """
 
     group: str
     generation: int
     target: str
+    revive: bool = False
 
 
 #: What an inbox entry may hold.
-Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt
+Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | Unread
 #: What decide may be asked about.
-Event = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | TimerDue | Settled | Begun
+Event = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | Unread | TimerDue | Settled | Begun

@@ -10,15 +10,28 @@ from hypothesis import strategies as st
 
 from router.model import codec
 from router.model.deploys import Ledger
-from router.model.events import Alert, Command, DeployNoticed, DeployReport, GroupAlerts, ServiceDeploy
+from router.model.events import (
+    Alert,
+    Command,
+    DeployNoticed,
+    DeployReport,
+    Doubt,
+    GroupAlerts,
+    ServiceDeploy,
+    Unread,
+)
 from router.model.incidents import Entry, Incident, Member
 
 st.register_type_strategy(
     datetime,
     st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  bare on purpose
 )
+# hypothesis takes msgspec's mark for "a new dict" as the default itself
+st.register_type_strategy(
+    DeployReport, st.builds(DeployReport, facts=st.dictionaries(st.text(), st.text(), max_size=3))
+)
 KINDS = [(Incident, codec.incident), (Member, codec.member), (Ledger, codec.ledger), (Entry, codec.entry)]
-STORED = [GroupAlerts, ServiceDeploy, DeployNoticed, Command]
+STORED = [GroupAlerts, ServiceDeploy, DeployNoticed, Command, Doubt, Unread]
 
 
 @given(st.data())

@@ -1,0 +1,52 @@
+"""Every Protocol that one can implement, and the types that pass through them.
+
+A driver is one file: ``router/<room>/<kind>.py`` with a module-level ``build``.
+The ``kind`` in a URL or in YAML is the file's name; there is no list to edit.
+"""
+
+from router.ports.clock import Clock
+from router.ports.notifiers import ChangeJob, IncidentJob, Notifier, NotifierContext, NotifierSpec
+from router.ports.senders import Poller, PollerContext, PollerFactory, Source, SourceFactory, Speaking
+from router.ports.storage import (
+    Appended,
+    Batch,
+    DeadLetter,
+    GroupChange,
+    GroupRecord,
+    InboxEntry,
+    InboxPage,
+    Item,
+    Lease,
+    LeaseSeen,
+    Store,
+)
+from router.ports.web import Intake, Reader, Taken
+
+__all__ = [
+    "Appended",
+    "Batch",
+    "ChangeJob",
+    "Clock",
+    "DeadLetter",
+    "GroupChange",
+    "GroupRecord",
+    "InboxEntry",
+    "InboxPage",
+    "IncidentJob",
+    "Intake",
+    "Item",
+    "Lease",
+    "LeaseSeen",
+    "Notifier",
+    "NotifierContext",
+    "NotifierSpec",
+    "Poller",
+    "PollerContext",
+    "PollerFactory",
+    "Reader",
+    "Source",
+    "SourceFactory",
+    "Speaking",
+    "Store",
+    "Taken",
+]

@@ -1,0 +1,115 @@
+"""What tells people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from router.model.deploys import Deploy
+from router.model.destinations import Destination, Lane, Want
+from router.model.events import Alert
+from router.model.incidents import Incident
+from router.model.outcomes import Outcome
+from router.ports.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentJob:
+    """What a notifier needs to show an incident as it is now.
+
+    ``doubtful``: an earlier first attempt may have been taken by the other side.
+    ``members`` is a bounded, sorted sample (firing first); ``incident.firing`` and
+    ``incident.resolved`` are the true counts. ``changed`` is what the last
+    decisions said, for a thread reply; empty on a first delivery.
+    """
+
+    incident: Incident
+    members: Sequence[Alert]
+    destination: Destination
+    target: str
+    options: BaseModel
+    now: datetime
+    links: Mapping[str, str] = field(default_factory=dict)
+    changed: Sequence[str] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """An earlier attempt may have been taken, and nothing has been confirmed since."""
+        return self.destination.doubt and self.destination.have is Want.NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeJob:
+    """What a notifier needs to tell of a deploy (PagerDuty's change event)."""
+
+    deploy: Deploy
+    destination: Destination
+    target: str
+    options: BaseModel
+    now: datetime
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """One vendor that people are told through.
+
+    Never raises for the vendor's failure (returns the outcome), always lets
+    cancellation through, and never puts a secret into an outcome's text. Safe to
+    call again with the same job: the vendor's key or ``ref`` makes it harmless.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The file's name; ``<kind>_configs`` in rules/receivers.yaml."""
+
+    @property
+    def lane(self) -> Lane:
+        """Which lane its incidents travel in."""
+
+    @property
+    def tells_changes(self) -> bool:
+        """True if :meth:`send_change` does something; decides whether deploys get a destination here."""
+
+    def ready(self, options: BaseModel) -> str:
+        """Return "" if this target has all it needs, else what is missing, for people."""
+
+    def hold(self, options: BaseModel) -> float:
+        """Return for how many seconds this target wants nothing (its pace, a Retry-After); 0: send now."""
+
+    async def send(self, job: IncidentJob) -> Outcome:
+        """Make the destination show ``job.destination.want`` for ``job.incident``."""
+
+    async def send_change(self, job: ChangeJob) -> Outcome:
+        """Tell of a deploy."""
+
+    async def close(self) -> None:
+        """Give back threads and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierContext:
+    """What a notifier's ``build`` is given: settings it may read, a clock, and limits."""
+
+    clock: Clock
+    settings: Mapping[str, str]
+    environ: Mapping[str, str]
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierSpec:
+    """The module-level ``build`` of a notifier's file.
+
+    ``options`` is the pydantic model of one entry under ``<kind>_configs``.
+    """
+
+    kind: str
+    lane: Lane
+    options: type[BaseModel]
+    make: Callable[[NotifierContext], Notifier]
+    tells_changes: bool = False

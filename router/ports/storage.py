@@ -1,0 +1,199 @@
+"""The durable core: what is accepted, read, decided and written, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from router.model.deploys import Ledger
+from router.model.errors import StoreError
+from router.model.events import Stored
+from router.model.incidents import Entry, Incident, Member
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One event for one partition's inbox.
+
+    ``versions`` are (field, version) pairs: where the door knows all of them with
+    just these versions, the item is an unchanged repeat and is not appended. Without
+    pairs it is always appended.
+    """
+
+    partition: int
+    urgent: bool
+    versions: tuple[tuple[bytes, bytes], ...]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one :meth:`Store.accept` did in one partition.
+
+    ``urgent``/``normal``: ids of the entries written, each with the positions (in the
+    order given) of the items inside it, in order.
+    """
+
+    urgent: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    normal: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    fresh: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write a partition: ``epoch`` is the fencing token, ``seq`` counts its commits."""
+
+    partition: int
+    epoch: str
+    seq: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """What a challenger saw of a lease; unchanged for long enough, it may be taken."""
+
+    owner: str
+    beat: str
+
+
+@dataclass(slots=True)
+class GroupRecord:
+    """A group as stored. ``broken``: what of it this release cannot read; then nothing is decided on it."""
+
+    head: Incident | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    past: dict[int, Incident] = field(default_factory=dict)
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """One stored entry: its id and the events inside. An undecodable one is kept raw."""
+
+    id: str
+    urgent: bool
+    events: tuple[Stored | bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InboxPage:
+    """Which entries to read: of one lane of one partition, after this entry (exclusive, "" is the start)."""
+
+    partition: int
+    urgent: bool
+    count: int
+    after: str = ""
+
+
+@dataclass(slots=True)
+class GroupChange:
+    """What a commit writes of one group. ``head`` None: unchanged. ``due``: it has something to deliver."""
+
+    head: Incident | None = None
+    members: dict[str, Member | None] = field(default_factory=dict)
+    past: dict[int, Incident | None] = field(default_factory=dict)
+    timeline: list[Entry] = field(default_factory=list)
+    forget: bool = False
+    due: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What could not be done, with all that is needed to do it again.
+
+    ``kind`` says what ``payload`` is: ``unreadable`` (an encoded Unread), ``undelivered`` (the Settled
+    that ended it), ``undecidable`` (a Stored event), ``undecodable`` (bytes of another release).
+    ``source``: of a delivery, whose it was. ``id`` is ``<partition>-<entry>``, given by the store. In a
+    list ``payload`` is only its beginning, and ``size`` says how long it is.
+    """
+
+    at: datetime
+    kind: str
+    reason: str
+    payload: bytes
+    source: str = ""
+    id: str = ""
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """All that one commit writes: by group, by service key, wake-ups, acknowledgements, dead letters."""
+
+    groups: dict[str, GroupChange] = field(default_factory=dict)
+    ledgers: dict[str, Ledger] = field(default_factory=dict)
+    timers: dict[str, datetime | None] = field(default_factory=dict)
+    acks_urgent: list[str] = field(default_factory=list)
+    acks_normal: list[str] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    unseen: list[bytes] = field(default_factory=list)  # what the door is to forget, by field
+    at: datetime | None = None  # when it was decided; tells which days' memory that is
+
+    def __bool__(self) -> bool:
+        """True where there is something to write."""
+        return bool(
+            self.groups
+            or self.ledgers
+            or self.timers
+            or self.acks_urgent
+            or self.acks_normal
+            or self.dead
+            or self.unseen
+        )
+
+
+class Store(Protocol):
+    """The durable core. Every method raises StoreUnavailable where done or not done is unknown."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions there are; fixed at first start."""
+
+    async def accept(self, items: Sequence[Item], now: datetime) -> dict[int, Appended]:
+        """Append what is new; when this returns it is as durable as promised. Safe to repeat.
+
+        Atomic per partition. Raises StoreUnavailable also where memory or the inbox is full.
+        """
+
+    async def inbox(self, pages: Sequence[InboxPage]) -> list[list[InboxEntry]]:
+        """Return for each page the oldest entries not yet acknowledged, in one round trip."""
+
+    async def try_count(self, partition: int, entry: str, *, clear: bool = False) -> int:
+        """Count a failed decision of an entry and return the count; ``clear`` forgets it."""
+
+    async def leases(self) -> dict[int, LeaseSeen]:
+        """Return what every lease looks like now."""
+
+    async def acquire(self, partition: int, owner: str, seen: LeaseSeen | None) -> Lease | None:
+        """Take a lease that is free, ours by name, or still just as ``seen``; None where it is not."""
+
+    async def renew(self, lease: Lease, owner: str) -> bool:
+        """Show that we live; False where the lease was taken."""
+
+    async def release(self, lease: Lease, owner: str) -> None:
+        """Give a lease back, if we still hold it."""
+
+    async def beat(self, owner: str, *, gone: bool = False) -> dict[str, str]:
+        """Show that this process lives, and return every process's beat."""
+
+    async def pending(self, partition: int) -> tuple[list[str], list[str], dict[str, datetime]]:
+        """Return groups and service keys with something to deliver, and the wake-ups."""
+
+    async def groups(self, groups: Mapping[str, int]) -> dict[str, GroupRecord]:
+        """Return these groups (with their partitions); an unknown one is an empty record."""
+
+    async def open_groups(self, partition: int, services: Sequence[str]) -> list[str]:
+        """Return the groups with an open incident of one of these services."""
+
+    async def ledgers(self, keys: Mapping[str, int]) -> dict[str, Ledger]:
+        """Return the ledgers of these service keys (with their partitions); unknown ones are left out."""
+
+    async def commit(self, batches: Sequence[tuple[Lease, Batch]]) -> list[Lease | StoreError]:
+        """Write each batch in one atomic step, all in one round trip; return the leases for the next ones.
+
+        In a lease's place: Fenced where the lease is not ours any more (nothing was
+        written), StoreUnavailable where written or not is unknown, or another commit
+        came between: take the lease anew and look again.
+        """

@@ -1,0 +1,70 @@
+"""What the web sees of the rest: the door that takes events, and what can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from router.model.deploys import Change, Deploy
+from router.model.events import Alert, Command, Doubt, Stored, Told, Unread
+from router.model.incidents import Entry, Incident
+from router.ports.storage import DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a delivery at the door: events appended, and unchanged repeats that stopped there."""
+
+    accepted: int
+    repeated: int
+
+
+class Intake(Protocol):
+    """The door, as the web sees it. Returns only after what it was given is durable."""
+
+    async def take(self, source: str, told: Sequence[Told]) -> Taken:
+        """Place and append what a source told. Raises StoreUnavailable: answer 503, the sender keeps it."""
+
+    async def command(self, command: Command) -> Taken:
+        """Append what a person asked for; the same ``event_id`` counts once."""
+
+    async def doubt(self, event: Doubt) -> Taken:
+        """Append that a destination is to be told once more what it should show."""
+
+    async def unread(self, event: Unread) -> Taken:
+        """Append a delivery for the dead letters; the same body sent again counts once."""
+
+    async def again(self, event: Stored) -> Taken:
+        """Append a stored event to be decided once more; one that needs none gives (0, 0)."""
+
+
+class Reader(Protocol):
+    """What the API shows. Reads may be a moment old."""
+
+    async def ping(self) -> None:
+        """Raise StoreUnavailable where the store does not answer."""
+
+    async def incidents(self, *, include_closed: bool, limit: int) -> list[Incident]:
+        """Return heads, newest first."""
+
+    async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
+        """Return one incident with its alerts and its timeline."""
+
+    async def deploys(self, *, limit: int) -> list[Deploy]:
+        """Return deploys, newest first."""
+
+    async def changes(self, *, limit: int) -> list[tuple[str, Change]]:
+        """Return changes with their services, newest first."""
+
+    async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
+        """Return dead letters, newest first, without the bulk of their payloads."""
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        """Return one dead letter, or None where there is none of that id (any more)."""
+
+    async def drop_dead_letter(self, letter_id: str) -> bool:
+        """Delete a dead letter; False where there was none."""
+
+    async def depths(self) -> dict[str, int]:
+        """Return how much waits: inbox_urgent, inbox_normal, due, timers, dead, open."""
