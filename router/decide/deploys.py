@@ -6,15 +6,15 @@ but never joined on; image tags and application commits are.
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from router.decide import changes
 from router.decide.decision import Decision, Snapshot
 from router.decide.suspects import same_version
-from router.model.deploys import Change, Deploy, Ledger
+from router.model.deploys import Deploy, Ledger
 from router.model.destinations import Destination, Lane, Want
 from router.model.events import DeployPhase, DeployReport, ServiceDeploy
 from router.model.reasons import Why
@@ -26,21 +26,17 @@ if TYPE_CHECKING:
     from router.rulebook.book import Receiver, Rulebook
 
 KEEP_DEPLOYS = 30
-KEEP_CHANGES = 30
 #: Reports of one deploy come within this time; the same version told later is a new deploy.
 SAME_DEPLOY = timedelta(hours=6)
 #: Ledgers hold what may still be suspected or asked about.
 KEEP_FOR = timedelta(days=14)
 
-_VERSION_LIKE = re.compile(r"v?\d+(\.\d+)+([-+.][0-9A-Za-z.-]+)?")
 _FLOATING = {"latest", "stable", "main", "master", "dev", "prod", "production"}
 #: Phases that open incidents should hear of.
 _NEWS = {
     DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.SWITCHED, DeployPhase.LIVE,
     DeployPhase.FAILED, DeployPhase.CANCELED, DeployPhase.ROLLED_BACK,
 }  # fmt: skip
-#: Phases of a change that is not (yet) on its way into an environment.
-_CHANGES = {DeployPhase.MERGED, DeployPhase.BUILT}
 #: Steps towards serving; after another version has taken over they tell of a return to this one.
 _FORWARD = {
     DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED, DeployPhase.SWITCHED,
@@ -58,8 +54,8 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     ledger = seen.ledger or Ledger(service=event.service)
     report = event.report
     names = version_names(report)
-    if report.phase in _CHANGES:
-        out.ledger = _change(ledger, report, out)
+    if report.phase in changes.PHASES:
+        out.ledger = changes.record(ledger, report, out)
         return out
     index = _find(ledger.deploys, event.environment, names, report, book.attribution.skew)
     if index is None:
@@ -69,7 +65,7 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
         deploy = ledger.deploys[index]
         rest = ledger.deploys[:index] + ledger.deploys[index + 1 :]
     first = report.phase not in deploy.phases
-    merged = _lend(_merge(deploy, report, names), ledger.changes)
+    merged = changes.lend(_merge(deploy, report, names), ledger.changes)
     if index is not None and merged == deploy:
         out.because(Why.DEPLOY_UNCHANGED)
         return out
@@ -83,15 +79,15 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
 
 
 def version_names(report: DeployReport) -> tuple[str, ...]:
-    """Return the names by which this report calls its version: commit, image tags, a version-like ref."""
-    names: list[str] = []
+    """Return the names of this report's version: commit, tags, image tags, a version-like ref."""
+    names: list[str] = list(report.names)
     for image in report.images:
         tag = _tag(image)
         if tag and tag not in _FLOATING:
             names.append(tag)
     if report.revision:
         names.append(report.revision.lower())
-    if report.ref and _VERSION_LIKE.fullmatch(report.ref):
+    if report.ref and changes.VERSION_LIKE.fullmatch(report.ref):
         names.append(report.ref)
     return tuple(dict.fromkeys(names))
 
@@ -172,23 +168,6 @@ def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy
     )
 
 
-def _called(change: Change) -> tuple[str, ...]:
-    return (change.revision, change.ref) if _VERSION_LIKE.fullmatch(change.ref) else (change.revision,)
-
-
-def _lend(deploy: Deploy, changes: Sequence[Change]) -> Deploy:
-    """Return the deploy with the words of its change: a merge's title is a person's, a job's is not."""
-    mine = [c for c in changes if any(same_version(a, b) for a in _called(c) for b in deploy.names)]
-    if not mine:
-        return deploy
-    change = next((c for c in mine if c.phase is DeployPhase.MERGED), mine[0])
-    if change.phase is DeployPhase.MERGED:
-        title, author, url = change.title or deploy.title, change.author or deploy.author, change.url
-    else:
-        title, author, url = deploy.title or change.title, deploy.author or change.author, ""
-    return msgspec.structs.replace(deploy, title=title, author=author, url=url or deploy.url or change.url)
-
-
 def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Deploy:
     known = () if names and _nameless(deploy) else deploy.names
     phases = dict(deploy.phases)
@@ -197,7 +176,7 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
         phases[report.phase] = report.at
     return msgspec.structs.replace(
         deploy,
-        names=tuple(dict.fromkeys((*known, *names)))[:8],
+        names=tuple(dict.fromkeys((*known, *names)))[: changes.MAX_NAMES],
         phases=phases,
         tellers=deploy.tellers if report.source in deploy.tellers else (*deploy.tellers, report.source),
         title=deploy.title or report.title,
@@ -207,6 +186,8 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
         images=report.images or deploy.images,
         config_revision=report.config_revision or deploy.config_revision,
         detail=report.detail or deploy.detail,
+        facts=changes.later(deploy.facts, deploy.facts_at, report.facts, report.at),
+        facts_at=max(report.at, deploy.facts_at or report.at) if report.facts else deploy.facts_at,
     )
 
 
@@ -231,28 +212,6 @@ def _receiver(deploy: Deploy, book: Rulebook) -> Receiver | None:
         return book.receivers.get(known.receiver)
     labels = {book.labels.service[0]: deploy.service, book.labels.environment[0]: deploy.environment}
     return book.receivers.get(book.route(labels)[0].receiver)
-
-
-def _change(ledger: Ledger, report: DeployReport, out: Decision) -> Ledger | None:
-    """Record a merge or build, and lend its title and author to deploys of that revision."""
-    revision = report.revision.lower()
-    if not revision:
-        out.because(Why.DEPLOY_UNCHANGED)
-        return None
-    old = next((c for c in ledger.changes if c.revision == revision), None)
-    new = Change(
-        revision=revision, phase=report.phase, at=report.at, title=report.title, author=report.author,
-        url=report.url, ref=report.ref,
-    )  # fmt: skip
-    if old is not None and (old.phase is DeployPhase.MERGED or old == new):
-        # The merge request says more than the pipeline that follows it.
-        out.because(Why.DEPLOY_UNCHANGED)
-        return None
-    rest = tuple(c for c in ledger.changes if c.revision != revision)
-    changes = (new, *rest)[:KEEP_CHANGES]
-    deploys = tuple(_lend(d, changes) for d in ledger.deploys)
-    out.because(Why.CHANGE_RECORDED, f"{ledger.service} {revision[:8]} {report.phase}")
-    return msgspec.structs.replace(ledger, changes=changes, deploys=deploys)
 
 
 def _bounded(deploys: tuple[Deploy, ...], now: datetime) -> tuple[Deploy, ...]:

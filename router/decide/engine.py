@@ -21,6 +21,7 @@ from router.model.events import (
     ServiceDeploy,
     Settled,
     TimerDue,
+    Unread,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
             return settle.doubted(event, seen)
         case Settled():
             return settle.settled(event, seen, now)
+        case Unread():
+            return Decision(dead=[event.reason])
 
 
 def services_needed(event: Event, seen: Snapshot, book: Rulebook) -> list[str]:

@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from router.model import codec, keys
 from router.model.events import (
+    UNDATED,
+    Act,
+    ActKind,
     AlertBatch,
     Command,
+    CommandKind,
     DeployNoticed,
     DeployReport,
     Doubt,
@@ -21,6 +27,7 @@ from router.model.events import (
     ServiceDeploy,
     Severity,
     Stored,
+    Unread,
 )
 
 if TYPE_CHECKING:
@@ -44,13 +51,15 @@ class Placed:
 
 
 def place(told: Sequence[Told], book: Rulebook, received_at: datetime) -> list[Placed]:
-    """Return the events to append; what needs no action (a heartbeat) gives none."""
+    """Return the events to append; what needs no action (a heartbeat, an act of nobody's) gives none."""
     out: list[Placed] = []
     for thing in told:
         if isinstance(thing, AlertBatch):
             out += _alerts(thing, book, received_at)
         elif isinstance(thing, DeployReport):
             out.append(_deploy(thing, book, received_at))
+        elif isinstance(thing, Act) and (asked := _asked(thing, received_at)) is not None:
+            out.append(command(asked))
     return out
 
 
@@ -104,12 +113,44 @@ def _once(text: str) -> Versions:
 
 
 def _deploy(report: DeployReport, book: Rulebook, received_at: datetime) -> Placed:
+    if report.at == UNDATED:
+        report = msgspec.structs.replace(report, at=received_at)
     service, environment = book.locate(report)
     key = keys.service_key(service)
     event = ServiceDeploy(
         key=key, service=service, environment=environment, report=report, received_at=received_at
     )
     return Placed(key, event, _once(report.event_id), urgent=True)
+
+
+_COMMANDS = {ActKind.ACKNOWLEDGED: CommandKind.ACKNOWLEDGE, ActKind.RESOLVED: CommandKind.RESOLVE}
+
+
+def _asked(act: Act, received_at: datetime) -> Command | None:
+    """Return what a person did elsewhere as a command here; None where it is nothing that we do.
+
+    What no person did (automation, the echo of what we told) is not followed.
+    """
+    kind, found = _COMMANDS.get(act.kind), keys.split_incident_id(act.incident)
+    if kind is None or found is None or not act.by:
+        return None
+    at = received_at if act.at == UNDATED else act.at
+    return Command(
+        group=found[0], generation=found[1], kind=kind, by=act.by, at=at, event_id=act.event_id, note=act.text
+    )
+
+
+def unread(event: Unread) -> Placed:
+    """Return a delivery that could not be read, placed; the same body sent again counts once."""
+    name = keys.digest(["unread", event.source, blake2b(event.body, digest_size=16).hexdigest()])
+    return Placed(name, event, _once(f"unread:{name}"), urgent=False)
+
+
+def again(event: Stored) -> Placed | None:
+    """Return a stored event to be decided once more; None for a notice, which goes everywhere by itself."""
+    if isinstance(event, DeployNoticed | Unread):
+        return None
+    return Placed(event.key if isinstance(event, ServiceDeploy) else event.group, event, (), urgent=True)
 
 
 def command(event: Command) -> Placed:

@@ -51,6 +51,14 @@ def doubted(event: Doubt, seen: Snapshot) -> Decision:
     """Return the destination told once more what it should show; its key or message makes that harmless."""
     out = Decision()
     head, old = _head(event.generation, seen), _destination(event.generation, event.target, seen)
+    if event.revive and old is not None:
+        old = msgspec.structs.replace(
+            old, dead=False, tries=0, not_before=None, failing_since=None, error="", begun=False
+        )
+        if not event.generation:
+            _put(event.generation, event.target, old, seen, out)
+            out.because(Why.DELIVERY_REVIVED, f"{event.target}: asked for again")
+            return out
     want = destinations.wanted(head.state) if head is not None else None
     if head is None or old is None or want is None:
         return out
@@ -59,7 +67,10 @@ def doubted(event: Doubt, seen: Snapshot) -> Decision:
     new = msgspec.structs.replace(old, want=want, want_version=head.revision, doubt=True)
     head = msgspec.structs.replace(head, destinations={**head.destinations, event.target: new})
     _keep(head, seen, out)
-    out.because(Why.DELIVERY_DOUBTED, f"{event.target}: told by a process that had lost the partition")
+    if event.revive:
+        out.because(Why.DELIVERY_REVIVED, f"{event.target}: asked for again")
+    else:
+        out.because(Why.DELIVERY_DOUBTED, f"{event.target}: told by a process that had lost the partition")
     return out
 
 

@@ -11,7 +11,12 @@ from router.model.events import DeployPhase
 
 
 class Change(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A merge or build, not (yet) bound to an environment; found again by its revision."""
+    """A push, merge, pipeline, tag, release or feature flag: not (yet) bound to an environment.
+
+    Found again by its revision; a feature flag has none, its ``ref`` is the flag's name and
+    ``detail`` is ``on`` or ``off``. ``names`` are tags of the revision, ``facts`` what was told
+    of it (``test: failed``), last at ``facts_at``.
+    """
 
     revision: str
     phase: DeployPhase
@@ -20,6 +25,10 @@ class Change(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     author: str = ""
     url: str = ""
     ref: str = ""
+    names: tuple[str, ...] = ()
+    facts: dict[str, str] = {}
+    facts_at: datetime | None = None
+    detail: str = ""
 
 
 class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -29,6 +38,7 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ledger. ``names`` are all names of the version that tellers used (commit
     shas, tags): two reports tell of one deploy where a name matches.
     ``phases`` maps a phase to the earliest time it was told, ``tellers`` to who told.
+    ``facts`` are short texts by name that tellers gave (``health: Healthy``), last at ``facts_at``.
     """
 
     id: str
@@ -44,6 +54,8 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     images: tuple[str, ...] = ()
     config_revision: str = ""
     detail: str = ""
+    facts: dict[str, str] = {}
+    facts_at: datetime | None = None
     destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
     version: int = 0
 

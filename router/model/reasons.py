@@ -62,6 +62,7 @@ class Why(StrEnum):
     DELIVERY_UNSURE = "delivery_unsure"
     DELIVERY_EXPIRED = "delivery_expired"
     DELIVERY_DOUBTED = "delivery_doubted"
+    DELIVERY_REVIVED = "delivery_revived"
     DELIVERY_BEGUN = "delivery_begun"
     DELIVERY_UNNEEDED = "delivery_unneeded"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from router.decide import placing
 from router.decide.decision import Decision, Snapshot
 from router.model import codec
-from router.model.events import Begun, ServiceDeploy, Settled
+from router.model.events import Begun, Doubt, ServiceDeploy, Settled
 from router.ports import Batch, GroupChange, GroupRecord
 from router.work.partition import Partition, timer_name
 
@@ -26,7 +26,7 @@ def ledger_key(event: Event) -> str | None:
     """Return the service key of an event that is about a ledger, None where it is about a group."""
     if isinstance(event, ServiceDeploy):
         return event.key
-    if isinstance(event, Settled | Begun) and event.generation == 0:
+    if isinstance(event, Settled | Begun | Doubt) and event.generation == 0:
         return event.group
     return None
 

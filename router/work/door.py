@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from router.kit.metrics import Metrics
-    from router.model.events import Command, DeployNoticed, Doubt, Stored, Told
+    from router.model.events import Command, DeployNoticed, Doubt, Stored, Told, Unread
     from router.ports import Appended, Clock, Store
     from router.rulebook.book import Rulebook
 
@@ -97,6 +97,15 @@ class Door:
     async def doubt(self, event: Doubt) -> Taken:
         """Append a doubt for whoever owns the partition now."""
         return await self._append([placing.doubt(event)])
+
+    async def unread(self, event: Unread) -> Taken:
+        """Append a delivery that could not be read; the same body sent again counts once."""
+        return await self._append([placing.unread(event)])
+
+    async def again(self, event: Stored) -> Taken:
+        """Append a stored event once more, as if it had never been seen."""
+        placed = placing.again(event)
+        return await self._append([placed] if placed is not None else [])
 
     async def notice(self, event: DeployNoticed) -> Taken:
         """Append a notice to every partition."""

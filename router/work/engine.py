@@ -18,7 +18,7 @@ import structlog
 from router.decide import engine as deciding
 from router.model import codec
 from router.model.errors import Fenced, StoreError, StoreUnavailable
-from router.model.events import Event, GroupAlerts, TimerDue
+from router.model.events import Event, GroupAlerts, TimerDue, Unread
 from router.ports import DeadLetter, InboxPage
 from router.work import applying
 from router.work.memory import Memory
@@ -252,7 +252,14 @@ class Engine:
                 decision = deciding.decide(w.event, seen, book, now)
                 applying.apply(r.partition, w.key, decision, r.batch)
                 if decision.dead:
-                    self._bury(r, "undelivered", "; ".join(decision.dead), [codec.encode(w.event)])
+                    unread = w.event if isinstance(w.event, Unread) else None
+                    self._bury(
+                        r,
+                        "unreadable" if unread else "undelivered",
+                        "; ".join(decision.dead),
+                        [codec.encode(w.event)],
+                        unread.source if unread else "",
+                    )
             except Exception:
                 log.exception("decide_failed", group=w.key, kind=type(w.event).__name__)
                 self._failed(r, w, pending)
@@ -284,9 +291,9 @@ class Engine:
     def _ack(self, r: Round, pending: Pending) -> None:
         (r.batch.acks_urgent if pending.urgent else r.batch.acks_normal).append(pending.id)
 
-    def _bury(self, r: Round, kind: str, reason: str, payloads: Iterable[bytes]) -> None:
+    def _bury(self, r: Round, kind: str, reason: str, payloads: Iterable[bytes], source: str = "") -> None:
         for payload in payloads:
-            r.batch.dead.append(DeadLetter(self._clock.now(), kind, reason, payload))
+            r.batch.dead.append(DeadLetter(self._clock.now(), kind, reason, payload, source))
             self._metrics.dead.labels(kind).inc()
 
     async def _count_failures(self, rounds: list[Round]) -> None:

@@ -65,7 +65,7 @@ class Memory:
                 if applying.ledger_key(w.event) is not None:
                     if w.key not in r.partition.ledgers:
                         ledgers[w.key] = r.partition.number
-                elif w.key not in r.partition.groups:
+                elif w.key and w.key not in r.partition.groups:
                     groups[w.key] = r.partition.number
         by_number = {r.partition.number: r.partition for r in rounds}
         for group, record in (await self._store.groups(groups)).items():

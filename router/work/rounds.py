@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from router.model.events import DeployNoticed, Event, ServiceDeploy
+from router.model.events import DeployNoticed, Event, ServiceDeploy, Unread
 from router.ports import Batch
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Round:
 
 
 def key_of(event: Event) -> str:
-    """Return the group or service key that an event is about; a notice is about none yet."""
-    if isinstance(event, DeployNoticed):
+    """Return the group or service key that an event is about; "" for a notice and what is unread."""
+    if isinstance(event, DeployNoticed | Unread):
         return ""
     return event.key if isinstance(event, ServiceDeploy) else event.group
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from router.decide import deploys
+from router.decide import changes, deploys
 from router.decide.decision import Snapshot
 from router.decide.deploys import version_names
 from router.model.deploys import Change, Deploy, Ledger
@@ -198,11 +198,11 @@ def test_change_without_revision_is_nothing() -> None:
 def test_changes_are_bounded() -> None:
     """Only the newest changes are kept."""
     world = World()
-    for i in range(deploys.KEEP_CHANGES + 3):
+    for i in range(changes.KEEP_CHANGES + 3):
         world.does(merge(i, revision=f"{i:040x}"))
     kept: tuple[Change, ...] = ledger(world).changes
-    assert len(kept) == deploys.KEEP_CHANGES
-    assert kept[0].revision == f"{deploys.KEEP_CHANGES + 2:040x}"
+    assert len(kept) == changes.KEEP_CHANGES
+    assert kept[0].revision == f"{changes.KEEP_CHANGES + 2:040x}"
 
 
 def test_deploys_are_bounded_in_number_and_age() -> None:
