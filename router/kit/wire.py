@@ -12,6 +12,7 @@ import binascii
 import hmac
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -69,6 +70,22 @@ def match_secret(presented: bytes, secrets: Sequence[bytes]) -> int:
     return found
 
 
+def match_hmac(presented: Sequence[bytes], signed: bytes, secrets: Sequence[bytes]) -> int:
+    """Return the index of the secret whose HMAC-SHA256 over ``signed`` was presented, or -1.
+
+    Presented in lower-case hex. All secrets are tried against all that was presented, and an
+    empty secret matches nothing.
+    """
+    found = -1
+    for index, secret in enumerate(secrets):
+        ours = hmac.digest(secret or b"-", signed, sha256).hex().encode()
+        for theirs in presented:
+            same = hmac.compare_digest(ours, theirs)
+            if same and secret and found < 0:
+                found = index
+    return found
+
+
 def credentials(authorization: str) -> bytes:
     """Return the token of ``Bearer <token>`` or the password of ``Basic <user:password>``, or empty bytes."""
     scheme, _, value = authorization.strip().partition(" ")
@@ -100,21 +117,30 @@ def why_not(exc: Exception) -> str:
     return str(exc)[:200]
 
 
-def document(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in ``body``; of keys written twice the last one counts.
+def value(body: bytes) -> Any:
+    """Return the JSON in ``body``, whatever it is; of keys written twice the last one counts.
 
     Raises:
-        Unreadable: not JSON, not UTF-8, too deep, a number out of range, or not an object.
+        Unreadable: not JSON, not UTF-8, too deep, or a number out of range.
     """
     try:
-        found = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (ValueError, RecursionError) as first:
         if b"\\ud" not in body.lower():
             raise Unreadable(why_not(first)) from first
-        try:
-            found = msgspec.json.decode(mend_surrogates(body))
-        except (ValueError, RecursionError) as exc:
-            raise Unreadable(why_not(exc)) from exc
+    try:
+        return msgspec.json.decode(mend_surrogates(body))
+    except (ValueError, RecursionError) as exc:
+        raise Unreadable(why_not(exc)) from exc
+
+
+def document(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``.
+
+    Raises:
+        Unreadable: as :func:`value`, and where it is not an object.
+    """
+    found = value(body)
     if not isinstance(found, dict):
         raise Unreadable(f"the JSON is {_NAMES.get(type(found), 'not an object')}, not an object")
     return found
