@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from router.model.errors import Rejected
-from router.model.events import Heartbeat
+from router.model.events import Heartbeat, Trouble
 from router.model.keys import fingerprint
 from router.sources import alertmanager
 
@@ -40,6 +40,15 @@ def alert(**more):
         "endsAt": ZERO,
     }
     return {**found, **more}
+
+
+def troubled(body):
+    """Return the batch and the one reason why the delivery was not read wholly."""
+    told, trouble = parse(body)
+    assert isinstance(trouble, Trouble)
+    assert trouble.source == "alertmanager"
+    assert 0 < len(trouble.reason) < 300
+    return told, trouble.reason
 
 
 def only(body):
@@ -108,6 +117,56 @@ def test_a_body_without_version_is_taken():
     del body["version"], body["receiver"]
     found = only(body)
     assert (found.labels, found.annotations, found.firing) == ({"a": "b"}, {}, True)
+
+
+def test_what_newer_releases_say_of_a_delivery_is_kept():
+    """groupKey, notification_reason and routeLabels are the batch's, strictly and loosely read alike."""
+    body = (PAYLOADS / "newest-fields.json").read_bytes()
+    for sent in (body, body.replace(b'"generatorURL":"http', b'"generatorURL":null,"x":"')):
+        (told,) = parse(sent)
+        assert told.group_key == '{}/{env="prod"}:{service="payment-service"}'
+        assert told.reason == "new alerts added"
+        assert told.route_labels == {"team": "payments", "tier": "1"}
+
+
+def test_what_older_releases_do_not_say_is_empty():
+    """Without the newer fields, or with null in their place, a delivery is taken as before."""
+    nothing = dict.fromkeys(("groupKey", "notification_reason", "routeLabels", "truncatedAlerts", "receiver"))
+    for body in (batch(alert()), batch(alert(), **nothing, externalURL=None)):
+        (told,) = parse(body)
+        assert (told.group_key, told.reason, told.route_labels, told.truncated) == ("", "", {}, 0)
+
+
+def test_a_senders_own_texts_are_bounded():
+    """A group key of any length and route labels without number are cut, not refused."""
+    labels = {"big": "v" * 5000, **{str(i): "x" for i in range(100)}}
+    (told,) = parse(batch(alert(), groupKey="k" * 5000, notification_reason="r" * 500, routeLabels=labels))
+    assert (len(told.group_key), len(told.reason), len(told.route_labels)) == (1024, 100, 64)
+    assert len(told.route_labels["big"]) == 4096
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"groupKey": 1},
+        {"routeLabels": {"a": 1, "": "x"}},
+        {"routeLabels": []},
+        {"notification_reason": {}},
+        {"truncatedAlerts": "7"},
+        {"truncatedAlerts": True},
+        {"receiver": 5},
+    ],
+)
+def test_odd_values_beside_the_alerts_do_not_stop_a_page(odd):
+    """What stands beside the alerts is of no weight for the page."""
+    (told,) = parse(batch(alert(), **odd))
+    assert [a.firing for a in told.alerts] == [True]
+    assert (told.route_labels, told.truncated) == ({}, 0)
+
+
+def test_googles_managed_alertmanager_is_read():
+    """It calls the same body version 1; without Grafana's fields that is Alertmanager's."""
+    assert only((PAYLOADS / "managed-version-1.json").read_bytes()).key == "am:48fd6dbcdc74b016"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +252,22 @@ def test_a_delivery_without_alerts_is_a_heartbeat():
         pytest.param(
             batch(alert(), version="1", state="ok"), 400, "unsupported_version", "Grafana", id="grafana-state"
         ),
-        pytest.param(batch(alert(), alert(labels={})), 400, "bad_alert", "alerts[1].labels", id="no-labels"),
+        pytest.param(
+            batch(alert(silenceURL="x"), version="1"),
+            400,
+            "unsupported_version",
+            "/webhooks/grafana",
+            id="mqtt",
+        ),
+        pytest.param(
+            {"ruleName": "X"},
+            400,
+            "unsupported_version",
+            "/webhooks/grafana",
+            id="legacy",
+        ),
+        pytest.param(batch() | {"alerts": {}}, 400, "bad_body", "custom payload", id="no-list"),
+        pytest.param(batch(alert(labels={})), 400, "bad_alert", "alerts[0].labels", id="no-labels"),
         pytest.param(batch(alert(labels={"a": ""})), 400, "bad_alert", "not empty", id="empty-labels"),
         pytest.param(batch(alert(labels=None)), 400, "bad_alert", "alerts[0].labels", id="null-labels"),
         pytest.param(
@@ -202,9 +276,9 @@ def test_a_delivery_without_alerts_is_a_heartbeat():
         pytest.param(batch(alert(labels={"n" * 1025: "x"})), 400, "bad_alert", "1024", id="long-name"),
         pytest.param(batch(alert(labels={"": "x"})), 400, "bad_alert", "name", id="empty-name"),
         pytest.param(batch(alert(startsAt=None)), 400, "bad_alert", "startsAt", id="no-start"),
-        pytest.param(batch(alert(startsAt="noon")), 400, "bad_json", "alerts[0].startsAt", id="odd-start"),
-        pytest.param(batch(alert(labels={"a": 1})), 400, "bad_json", "alerts[0].labels", id="number-label"),
-        pytest.param(batch(*[alert()] * 5001), 413, "too_many_alerts", "5001", id="5001-alerts"),
+        pytest.param(batch(alert(startsAt="noon")), 400, "bad_alert", "alerts[0].startsAt", id="odd-start"),
+        pytest.param(batch(alert(labels={"a": 1})), 400, "bad_alert", "alerts[0].labels", id="number-label"),
+        pytest.param(batch(1, None, []), 400, "bad_alert", "alerts[2]: not an object", id="no-objects"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_with_its_place(body, status, code, says):
@@ -212,12 +286,77 @@ def test_what_cannot_be_taken_is_refused_with_its_place(body, status, code, says
     refusal = refused(body)
     assert (refusal.status, refusal.code) == (status, code)
     assert says in refusal.detail
+    assert len(refusal.detail) < 300
+
+
+UNREADABLE = [
+    ({"labels": {}}, ".labels"),
+    ({"labels": {str(i): "x" for i in range(65)}}, ".labels"),
+    ({"labels": {"n" * 1025: "x"}}, ".labels"),
+    ({"labels": {"alertname": ["X"]}}, ".labels"),
+    ({"startsAt": None}, ".startsAt"),
+    ({"startsAt": 1763634600}, ".startsAt"),
+]
+
+
+@pytest.mark.parametrize(("odd", "where"), UNREADABLE)
+def test_one_bad_alert_does_not_stop_the_others(odd, where):
+    """What cannot be read is left out and named; the rest pages."""
+    told, reason = troubled(batch(alert(), alert(**odd), alert(labels={"alertname": "Y"})))
+    assert [a.labels["alertname"] for a in told.alerts] == ["X", "Y"]
+    assert reason.startswith("1 of 3 alerts could not be read: alerts[1]" + where)
+
+
+def test_of_many_bad_alerts_three_are_named():
+    """The reason stays short however many there are, and counts them all."""
+    bad = [alert(labels={}), "text", alert(startsAt=None), alert(labels={"x": 1}), None]
+    told, reason = troubled(batch(*bad, alert()))
+    assert len(told.alerts) == 1
+    assert reason.startswith("5 of 6 alerts")
+    assert [w in reason for w in ("alerts[0].", "alerts[1]:", "alerts[2].", "alerts[3]", "alerts[4]")] == [
+        *[True] * 3,
+        False,
+        False,
+    ]
+
+
+def test_odd_annotations_are_left_out_and_do_not_stop_a_page():
+    """An annotation that is no text is dropped; its alert, and the text beside it, are not."""
+    odd = {"a": None, "b": 1, "c": ["x"], "d": "kept"}
+    assert only(batch(alert(annotations=odd))).annotations == {"d": "kept"}
+    assert only(batch(alert(annotations="text"))).annotations == {}
+    assert len(only(batch(alert(annotations={str(i): "x" for i in range(300)}))).annotations) == 256
+
+
+def many(count, **more):
+    """Return that many different alerts."""
+    return [alert(labels={"n": str(i)}, fingerprint=f"{i:016x}", **more) for i in range(count)]
 
 
 def test_five_thousand_alerts_are_taken():
     """The limit itself is still inside."""
-    many = [alert(labels={"n": str(i)}, fingerprint=f"{i:016x}") for i in range(5000)]
-    assert len(parse(batch(*many))[0].alerts) == 5000
+    (told,) = parse(batch(*many(5000)))
+    assert (len(told.alerts), told.truncated) == (5000, 0)
+
+
+@pytest.mark.parametrize("odd", [{}, {"generatorURL": None}], ids=["strictly", "loosely"])
+def test_of_more_than_five_thousand_alerts_the_firing_ones_are_taken_first(odd):
+    """A flood is not refused: the first firing ones page, and what was left out is counted and told."""
+    ended = alert(status="resolved", endsAt=START, labels={"n": "ended"}, fingerprint="f" * 16, **odd)
+    told, reason = troubled(batch(ended, *many(5001, **odd), truncatedAlerts=7))
+    assert [a.key for a in told.alerts] == [f"am:{i:016x}" for i in range(5000)]
+    assert told.truncated == 7 + 2
+    assert reason.startswith("2 of 5002 alerts were left out")
+
+
+@pytest.mark.parametrize("odd", [{}, {"generatorURL": None}], ids=["strictly", "loosely"])
+def test_resolved_alerts_fill_what_firing_ones_leave(odd):
+    """With fewer firing alerts than the limit, the first resolved ones are taken in their order."""
+    ends = many(5000, status="resolved", endsAt=START, **odd)
+    fires = alert(labels={"n": "fires"}, fingerprint="f" * 16, **odd)
+    told, _ = troubled(batch(*ends, fires))
+    assert [a.key for a in told.alerts[-2:]] == [f"am:{4998:016x}", "am:" + "f" * 16]
+    assert sum(a.firing for a in told.alerts) == 1
 
 
 @pytest.mark.parametrize("user", ["", "alertmanager", "ü"])
