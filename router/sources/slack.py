@@ -1,0 +1,372 @@
+"""Slack: buttons and slash commands become acts; events are heartbeats.
+
+Bodies are told apart by their form: events are JSON, a click is a form with the field
+``payload`` (JSON again), a command a form with the field ``command``. People are told by
+Slack's id of them, by which rights are decided, and by a name, which they can change.
+``token``, ``response_url`` and ``trigger_id`` are secrets or as good as: they never leave here.
+Format: https://docs.slack.dev/interactivity and https://docs.slack.dev/apis/events-api
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from router.kit import wire
+from router.model import keys
+from router.model.deliveries import Manners, Reply
+from router.model.errors import Rejected
+from router.model.events import UNDATED, Act, ActKind, Heartbeat, Told, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from router.ports import SourceFactory
+
+#: Slack's advice: an older request may be a replay.
+TOLERANCE_S: Final = 300
+MAX_TEXT: Final = 1000
+#: Slack sends one action per click, and a command has 14 fields.
+MAX_ACTIONS: Final = 25
+MAX_FIELDS: Final = 50
+#: By feel: the largest that was ever seen, a message with every kind of block, has an eighth of it.
+MAX_FORM: Final = 1 << 20
+#: Of a request that nobody signed no more is read; Slack's own has under 100 bytes.
+MAX_GREETING: Final = 2_000
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_EMPTY: Final = Reply(200, b"", "text/plain")
+_TIME: Final = re.compile(r"(\d{1,11})(?:\.(\d{1,6}))?", re.ASCII).fullmatch
+_CHALLENGE: Final = re.compile(r"[\x20-\x7e]{1,1000}").fullmatch
+_WORD: Final = re.compile(r"[a-z][a-z_]{0,39}").fullmatch
+_ASKED: Final = re.compile(r"([a-z]+)\s+(\S.*)", re.IGNORECASE | re.DOTALL).fullmatch
+#: By what word an event is counted; all others are ``other``.
+_EVENTS: Final = {
+    "app_rate_limited": "app_rate_limited",
+    "event_callback": "event",
+    "ssl_check": "ssl_check",
+    "url_verification": "url_verification",
+}
+#: Of an interaction these are no person's doing: a window that was closed, a list that wants filling.
+_IDLE: Final = frozenset({"view_closed", "block_suggestion", "dialog_cancellation", "dialog_suggestion"})
+_BUTTONS: Final = {"acknowledge": ActKind.ACKNOWLEDGED, "resolve": ActKind.RESOLVED}
+_VERBS: Final = {**_BUTTONS, "ack": ActKind.ACKNOWLEDGED}
+#: What keyboards and people put around an id, the "smart" quotes included.
+_QUOTES: Final = "`'\"*_~.,\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u00b4"
+
+
+class Slack:
+    """See the module."""
+
+    kind: Final = "slack"
+    manners: Final = Manners(
+        unreadable=200,  # commands and clicks are never sent again; the person would only see an error
+        accepted=200,
+        keeps=("x-slack-request-timestamp", "x-slack-retry-num", "x-slack-retry-reason"),
+        revive=(
+            "at https://api.slack.com/apps, on the app's page Event Subscriptions, turn Enable Events on "
+            "again: Slack switches events off where under 5% of an hour's deliveries were answered 200; "
+            "commands and buttons are never switched off"
+        ),
+    )
+
+    def verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], now: datetime) -> int:
+        """Check X-Slack-Signature (v0) over the time and the body, and that the time is recent."""
+        stamp = headers.get("x-slack-request-timestamp", "")
+        given = wire.header_bytes(headers.get("x-slack-signature", ""))
+        index = -1
+        if _recent(stamp, now) and given.startswith(b"v0="):
+            signed = b":".join((b"v0", stamp.encode(), body))
+            index = wire.match_hmac([given.removeprefix(b"v0=")], signed, secrets)
+        if index < 0:
+            raise Rejected(
+                401,
+                "bad_secret",
+                "no valid, recent X-Slack-Signature: the app's signing secret (Basic Information > App "
+                "Credentials) must be one of those configured for this source, our clock must be right "
+                "within 5 minutes, and no proxy may change the body",
+            )
+        return index
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
+        """Return acts, or one heartbeat where nobody did anything to an incident."""
+        read = _read(body)
+        if read.what == "click":
+            return _interaction(read.fields, body)
+        if read.what == "command":
+            return [_command(read.fields, _time(headers.get("x-slack-request-timestamp", "")), body)]
+        word = _type(read.fields) if read.what == "event" else read.what
+        return [_heartbeat(_EVENTS.get(word, "other"))]
+
+    def greet(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        """Answer the check of our certificate, which Slack does not sign; nothing else in it is read."""
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != _FORM or "x-slack-signature" in headers or len(body) > MAX_GREETING:
+            return None
+        return _EMPTY if [v for k, v in _fields(body) if k == "ssl_check"] == ["1"] else None
+
+    def reply(self, headers: Mapping[str, str], body: bytes) -> Reply | None:  # noqa: ARG002  the body says all
+        """Answer in the form that Slack shows, or nothing where it wants nothing."""
+        try:
+            read = _read(body)
+        except Rejected:
+            return None
+        if read.what == "command":
+            said = {"response_type": "ephemeral", "text": _answer(read.fields)}
+            return Reply(200, msgspec.json.encode(said))
+        word = wire.text(read.fields, "type", limit=40)
+        if read.what == "click" and word in {"block_suggestion", "dialog_suggestion"}:
+            return Reply(200, b'{"options":[]}')
+        if read.what == "event" and word == "url_verification":
+            challenge = read.fields.get("challenge")
+            fit = isinstance(challenge, str) and _CHALLENGE(challenge)
+            return Reply(200, fit.group().encode(), "text/plain") if fit else None
+        return _EMPTY
+
+
+# -- bodies
+
+
+class _Read(NamedTuple):
+    """What came: ``event``, ``click``, ``command`` or ``ssl_check``, and its fields."""
+
+    what: str
+    fields: dict[str, Any]
+
+
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """Return the fields of a form, none where it has too many, or is too large, to be one of Slack's.
+
+    Percent signs make a large form cost sixty times its size in memory.
+    """
+    if len(body) > MAX_FORM:
+        return []
+    try:
+        return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        return []
+
+
+def _read(body: bytes) -> _Read:
+    if body.lstrip()[:1] in {b"{", b"["}:
+        return _Read("event", _document(body, "the body"))
+    fields = dict(_fields(body))
+    if fields.get("ssl_check") == "1":
+        return _Read("ssl_check", {})
+    if "payload" in fields:
+        return _Read("click", _document(fields["payload"].encode(), "'payload'"))
+    if fields.get("command"):
+        return _Read("command", fields)
+    raise Rejected(
+        400,
+        "bad_body",
+        "neither JSON nor a form with 'payload' or 'command': in the app's settings, this URL is for Event "
+        "Subscriptions, Interactivity and Slash Commands only",
+    )
+
+
+def _document(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        doc = wire.document(raw)
+    except wire.Unreadable as exc:
+        raise Rejected(400, "bad_json", f"{where} is not one of Slack's JSON objects: {exc}") from exc
+    if not wire.text(doc, "type"):
+        raise Rejected(400, "bad_body", f"{where} has no 'type': it is not a request of Slack's")
+    return doc
+
+
+def _recent(stamp: str, now: datetime) -> bool:
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
+        return False
+    return abs(now.timestamp() - int(stamp)) <= TOLERANCE_S
+
+
+def _time(stamp: str) -> datetime:
+    """Return the time of ``1596530385.194939``, or UNDATED where it is none."""
+    match = _TIME(stamp)
+    if match is None:
+        return UNDATED
+    fraction = int((match[2] or "").ljust(6, "0"))
+    moment = datetime.fromtimestamp(int(match[1]), UTC).replace(microsecond=fraction)
+    return moment if wire.plausible(moment) else UNDATED
+
+
+def _type(doc: dict[str, Any]) -> str:
+    word = wire.text(doc, "type", limit=41)
+    return word if _WORD(word) else "other"
+
+
+def _heartbeat(word: str) -> Heartbeat:
+    return Heartbeat(source="slack", kind=f"slack:{word}")
+
+
+# -- clicks
+
+
+class _Click(NamedTuple):
+    """What all actions of one click share."""
+
+    word: str
+    by: str
+    by_id: str
+    ref: str
+    digest: str
+
+
+def _interaction(doc: dict[str, Any], body: bytes) -> list[Told]:
+    word = _type(doc)
+    if word in _IDLE:
+        return [_heartbeat(word)]
+    by_id = wire.text(doc, "user", "id", limit=100)
+    by = wire.text(doc, "user", "username", limit=200) or wire.text(doc, "user", "name", limit=200)
+    click = _Click(word, by or by_id, by_id, _ref(doc), _digest(body))
+    actions = doc.get("actions") if word == "block_actions" else None
+    told: list[Told] = []
+    if isinstance(actions, list):
+        told += [_action(click, action) for action in actions[:MAX_ACTIONS]]
+        if len(actions) > MAX_ACTIONS:
+            told.append(Trouble(source="slack", reason=f"only {MAX_ACTIONS} of 'payload.actions' were read"))
+    if told:
+        return told
+    at = _time(wire.text(doc, "action_ts", limit=40))
+    name = wire.text(doc, "callback_id", limit=255) or wire.text(doc, "view", "callback_id", limit=255)
+    return [_other(click, click.digest, at, name)]
+
+
+def _action(click: _Click, action: Any) -> Told:
+    """Return what a press of one of our buttons asks for; of all other actions only that they were done."""
+    stamp = wire.text(action, "action_ts", limit=40)
+    name = wire.text(action, "action_id", limit=255)
+    value = wire.text(action, "value", limit=100) or wire.text(action, "selected_option", "value", limit=100)
+    kind, found = _BUTTONS.get(name.partition(":")[0]), keys.split_incident_id(value)
+    number = f"{stamp or click.digest}:{click.by_id}:{name}"
+    if kind is None or found is None:  # a link, or somebody else's button
+        return _other(click, number, _time(stamp), name)
+    if not click.by_id:
+        return Trouble(source="slack", reason="'payload.user.id' is missing: nobody may do this")
+    incident = keys.incident_id(*found)
+    return Act(
+        source="slack",
+        event_id=f"slack:{number}:{incident}",
+        kind=kind,
+        incident=incident,
+        by=click.by,
+        by_id=click.by_id,
+        at=_time(stamp),
+        word=click.word,
+        ref=click.ref,
+    )
+
+
+def _other(click: _Click, number: str, at: datetime, name: str) -> Told:
+    if not click.by_id:
+        return _heartbeat("nobody")
+    return Act(
+        source="slack",
+        event_id=f"slack:{click.word}:{number}",
+        kind=ActKind.OTHER,
+        by=click.by,
+        by_id=click.by_id,
+        at=at,
+        word=click.word,
+        text=name,
+        ref=click.ref,
+    )
+
+
+def _ref(doc: dict[str, Any]) -> str:
+    """Return the message as ``channel:ts``, else the id of the window; both may be missing."""
+    channel = wire.text(doc, "channel", "id", limit=40) or wire.text(doc, "container", "channel_id", limit=40)
+    stamp = wire.text(doc, "message", "ts", limit=40) or wire.text(doc, "container", "message_ts", limit=40)
+    stamp = stamp or wire.text(doc, "message_ts", limit=40)
+    return f"{channel}:{stamp}" if channel and stamp else wire.text(doc, "view", "id", limit=40)
+
+
+def _digest(body: bytes) -> str:
+    return keys.digest([body.decode("utf-8", "replace")])
+
+
+# -- commands
+
+
+def _command(fields: dict[str, Any], at: datetime, body: bytes) -> Act:
+    asked, by_id = _asked(fields), wire.text(fields, "user_id", limit=100)
+    if not by_id:
+        raise Rejected(400, "bad_body", "the command has no 'user_id': nobody may do this")
+    # a digest: whoever has the trigger itself can open windows in our name for a while
+    trigger, text = fields.get("trigger_id"), _text(fields)
+    number = keys.digest([trigger, by_id, text]) if trigger else _digest(body)
+    return Act(
+        source="slack",
+        event_id=f"slack:{number}",
+        kind=asked.kind if asked else ActKind.OTHER,
+        incident=asked.incident if asked else "",
+        by=wire.text(fields, "user_name", limit=200) or by_id,
+        by_id=by_id,
+        at=at,
+        word=wire.text(fields, "command", limit=40),
+        text=text,
+        ref=wire.text(fields, "channel_id", limit=40),
+    )
+
+
+class _Asked(NamedTuple):
+    """What a command asks for."""
+
+    kind: ActKind
+    incident: str
+
+
+def _text(fields: dict[str, Any]) -> str:
+    """Return what was typed; Slack escapes ``&``, ``<`` and ``>`` in it."""
+    return wire.clean(html.unescape(wire.text(fields, "text", limit=MAX_TEXT)), MAX_TEXT).strip()
+
+
+def _asked(fields: dict[str, Any]) -> _Asked | None:
+    match = _ASKED(_text(fields))
+    kind = _VERBS.get(match[1].lower()) if match else None
+    incident = _named(match[2]) if match else ""
+    return _Asked(kind, incident) if kind and incident else None
+
+
+def _named(typed: str) -> str:
+    """Return the incident id in ``7f3a9c21b04d55e0.2``, in quotes or not, or at the end of a link, or ""."""
+    token = typed.strip().strip(_QUOTES)
+    if token[:1] == "<" and token[-1:] == ">":  # <https://...|what is shown>
+        token = token[1:-1].partition("|")[0]
+    for link in (token, token.partition("#")[0], token.partition("?")[0]):
+        found = keys.split_incident_id(link.rstrip("/").rpartition("/")[2].strip(_QUOTES).lower())
+        if found:
+            return keys.incident_id(*found)
+    return ""
+
+
+def _answer(fields: dict[str, Any]) -> str:
+    """Return Slack markup that only the person who typed the command sees."""
+    asked = _asked(fields)
+    if asked:
+        doing = "Acknowledging" if asked.kind is ActKind.ACKNOWLEDGED else "Resolving"
+        return f"{doing} `{asked.incident}`… Its message shows it in a moment, if it is open and you may."
+    name, typed = _quoted(wire.text(fields, "command", limit=40)), _quoted(_text(fields))
+    lines = [f"I do not know what to do with `{typed}`."] if typed and typed.lower() != "help" else []
+    lines += [
+        "What works:",
+        f"• `{name} ack &lt;incident&gt;` (or `acknowledge`): somebody is on it",
+        f"• `{name} resolve &lt;incident&gt;`: it is over",
+        "An incident is named by its id (`7f3a9c21b04d55e0.2`, at the end of its message) or by a link.",
+    ]
+    return "\n".join(lines)
+
+
+def _quoted(value: str) -> str:
+    """Return a person's words as they can stand between backquotes: on one line, and doing nothing."""
+    shown = wire.clean(" ".join(value.replace("`", "'").split()), 100)
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+build: SourceFactory = Slack
