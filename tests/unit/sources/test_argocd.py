@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
@@ -155,8 +156,21 @@ def test_lists_and_labels_of_odd_kinds_are_left_out():
         pytest.param(b"checkout-production was synced", "bad_json", "webhook part", id="plain-text"),
         pytest.param(b'{"version": 1, "message": "a "b""}', "bad_json", "toRawJson", id="not-escaped"),
         pytest.param(b"", "bad_json", "notifications.yaml", id="empty"),
-        pytest.param(b'{"metadata": {"name": "x"}}', "bad_body", "Application itself", id="application"),
-        pytest.param(b"{}", "unsupported_version", "'version'", id="other-body"),
+        pytest.param(b'{"metadata": {"name": "x"}}', "bad_body", "'metadata'", id="no-namespace-in-metadata"),
+        pytest.param(b'{"kind": "Application", "status": {}}', "bad_body", "'metadata'", id="no-metadata"),
+        pytest.param(b'{"kind": "Rollout", "metadata": {}}', "bad_body", "kind Rollout", id="another-object"),
+        pytest.param(b"{}", "bad_body", "too little", id="empty-object"),
+        pytest.param(
+            b'{"state": "success", "context": "ci/argocd", "description": "synced", "target_url": "https://x"}',
+            "bad_body", "router-deploy", id="commit-status",
+        ),
+        pytest.param(b'{"text": "synced", "attachments": []}', "bad_body", "router-deploy", id="slack-like"),
+        pytest.param(b'{"app": "x", "status": "Synced"}', "bad_body", "router-deploy", id="flat"),
+        pytest.param(b'{"app": {"name": "x"}}', "bad_body", "router-deploy", id="flat-object"),
+        pytest.param(
+            b'{"metadata": {"name": "x", "namespace": "y"}, "status": {"operationState": {"phase":"Error"}}}',
+            "bad_body", "status.operationState.startedAt", id="application-without-start",
+        ),
         pytest.param(b'{"version": 2}', "unsupported_version", "'version'", id="later-version"),
         pytest.param(b'{"version": 1, "app": {"name": "x"}}', "bad_body", "app.namespace", id="no-namespace"),
         pytest.param(
@@ -185,6 +199,110 @@ def test_any_of_three_ways_carries_the_secret():
         {"authorization": "Basic YXJnb2NkOnMzY3JldA=="},
     ):
         assert argocd.build().verify(headers, b"", [b"old", b"s3cret"], NOW) == 1
+
+
+def test_what_else_is_known_is_told_as_facts():
+    """Project, destination, health, sync and who asked for it; what is not known is left out."""
+    assert parse(load("deployed"))[0].facts == {
+        "project": "shop",
+        "destination": "https://kubernetes.default.svc/checkout",
+        "health": "Healthy",
+        "sync": "Synced",
+        "initiated_by": "dana",
+    }
+    assert parse(load("sync-failed"))[0].facts["initiated_by"] == "auto-sync"
+    assert parse(load("traffic-switched"))[0].facts == {}
+
+
+def test_a_hydrated_application_tells_its_branch_and_named_cluster():
+    """A source hydrator stands in place of spec.source, and a destination may have a name only."""
+    (report,) = parse(load("hydrated"))
+    assert (report.ref, report.facts["destination"]) == ("env/production", "prod-eu/checkout")
+
+
+# -- whole Applications
+
+
+def test_a_whole_application_tells_what_our_template_tells():
+    """The same state gives the same report and id, whichever form it comes in."""
+    context = {"argocdUrl": "https://argocd.example.com"}
+    app = load("application")
+    (expected,) = parse(load("deployed"))
+    for doc in (
+        {"app": app, "context": context},
+        {"application": app, "context": context, "trigger": "on-health-degraded"},
+        {"Application": app, "context": {"argocdUrl": "https://argocd.example.com/"}, "version": 7},
+    ):
+        assert parse(doc)[-1] == expected
+    assert parse(app)[-1] == msgspec.structs.replace(expected, url="")
+    assert parse(load("application-in-context"))[-1] == expected
+
+
+def test_several_sources_of_a_whole_application():
+    """Of several sources the revisions are told as our template tells them, charts' versions included."""
+    app = load("application")
+    app["spec"]["sources"] = [app["spec"].pop("source"), {"chart": "checkout", "targetRevision": "1.4.2"}]
+    app["status"]["operationState"]["syncResult"] |= {"revision": "", "revisions": [REVISION, "1.4.2"]}
+    doc = {"app": app, "context": {"argocdUrl": "https://argocd.example.com"}}
+    assert parse(doc)[-1] == parse(load("several-sources"))[0]
+
+
+def test_a_monorepo_tells_the_revision_that_was_deployed():
+    """The compared revision moves with commits for other applications; the synced one is told."""
+    app = load("application")
+    assert app["status"]["sync"]["revision"] != REVISION
+    assert parse(app)[-1].config_revision == REVISION
+
+
+def test_history_tells_lost_operations_once():
+    """Earlier operations are told under their own ids, without images; the present one is not told again."""
+    before, now = parse(load("application"))
+    assert (before.phase, before.at) == (DeployPhase.GREEN_DEPLOYED, at(8, 15, 12))
+    assert before.event_id == f"argocd:{UID}:green_deployed:2026-11-20T08:15:00+00:00"
+    assert (before.images, before.author) == ((), "")
+    assert before.facts["initiated_by"] == "auto-sync"
+    assert "health" not in before.facts
+    assert (now.phase, now.author) == (DeployPhase.LIVE, "dana")
+
+
+def test_history_is_told_beside_an_operation_that_deploys_nothing():
+    """A dry run or a wiped operation does not hide what was deployed before."""
+    app = load("application")
+    app["status"]["operationState"]["operation"]["sync"]["dryRun"] = True
+    assert [r.at for r in parse(app)] == [at(8, 15, 12)]
+    del app["status"]["operationState"]
+    assert [r.at for r in parse(app)] == [at(8, 15, 12), at(10, 0, 40)]
+    app["status"]["history"] = [3, None, {"deployedAt": "x"}, {"deployStartedAt": "0001-01-01T00:00:00Z"}]
+    assert parse(app) == [Heartbeat(source="argocd", kind="argocd:no_operation")]
+
+
+def test_a_partial_sync_in_a_whole_application_is_a_heartbeat():
+    """A few resources by hand put no version in."""
+    app = load("application")
+    app["status"]["history"] = []
+    app["status"]["operationState"]["operation"]["sync"]["resources"] = [{"kind": "ConfigMap", "name": "x"}]
+    assert parse(app) == [Heartbeat(source="argocd", kind="argocd:partial")]
+
+
+def test_real_applications_become_reports_or_are_refused_with_a_reason(shared):
+    """Each with an operation is reported; one never synced is a heartbeat; one without a name is refused."""
+    told, refused = {}, {}
+    for path in sorted((shared / "corpus" / "argocd").glob("*.json")):
+        try:
+            told[path.stem] = [getattr(t, "phase", t) for t in argocd.build().parse({}, path.read_bytes())]
+        except Rejected as exc:
+            refused[path.stem] = exc.code
+    assert refused == {
+        "argo-cd__application-degraded": "bad_body",
+        "argo-cd__application-healthy": "bad_body",
+        "roadie__mocks-getResponseStubMissingData": "bad_body",
+    }
+    assert told.pop("argo-cd-master__fakeAppWithDestName") == [
+        Heartbeat(source="argocd", kind="argocd:no_operation")
+    ]
+    assert len(told) == 7
+    assert all(isinstance(phases[-1], DeployPhase) for phases in told.values())
+    assert told["argo-cd__diff-cache"][-1] is DeployPhase.LIVE
 
 
 # -- what we ship

@@ -1,0 +1,287 @@
+"""Argo CD's API, asked for the operations of the last day: its notifications can be lost.
+
+First all applications, as few fields of each as do: that list can be selected from, but
+only a fixed set of fields, without uid, history and result of the sync
+(``pkg/apiclient/application/forwarder_overwrite.go``). Then each application whose operation is
+young and of which something has changed since it was last asked for. It is handed over in the form of an
+Application, cut down to what the source ``argocd`` reads, with the URL that people use.
+
+Needs an account's token with ``applications, get``; without that right Argo CD does not refuse the list
+but shows an empty one.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import aiohttp
+import msgspec
+
+from router.kit import wire
+from router.model.errors import PollFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from router.ports import PollerContext, PollerFactory
+
+#: Older operations are old news.
+NEWS: Final = timedelta(hours=24)
+
+
+class Limits(NamedTuple):
+    """How long and how much one fetch may take.
+
+    Args:
+        timeout_s: for one answer.
+        max_bytes: of one answer, unpacked.
+        max_asked: applications asked for one by one; the rest follow in the next fetch.
+        patience_s: after which no further application is asked for.
+    """
+
+    timeout_s: float = 20.0
+    max_bytes: int = 64 << 20
+    max_asked: int = 200
+    patience_s: float = 60.0
+
+
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?").fullmatch
+#: Every field here is one of those that Argo CD can select; others would be left out without a word.
+FIELDS: Final = (
+    "items.metadata.name",
+    "items.metadata.namespace",
+    "items.status.health",
+    "items.status.summary",
+    "items.status.operationState.phase",
+    "items.status.operationState.startedAt",
+    "items.status.operationState.finishedAt",
+)
+#: What the source reads of an Application. The rest is many times as much, and may be secret (Helm's values).
+_KEPT: Final[Mapping[str, Any]] = {
+    "metadata": dict.fromkeys(("name", "namespace", "uid", "labels")),
+    "spec": {
+        "project": None,
+        "destination": None,
+        "source": {"targetRevision": None},
+        "sourceHydrator": {"syncSource": {"targetBranch": None}},
+    },
+    "status": {
+        "sync": {"status": None},
+        "health": {"status": None, "lastTransitionTime": None},
+        "summary": {"images": None},
+        "operationState": {
+            **dict.fromkeys(("phase", "message", "startedAt", "finishedAt")),
+            "operation": {"initiatedBy": None, "sync": {"dryRun": None, "resources": None}},
+            "syncResult": {"revision": None, "revisions": None},
+        },
+    },
+}
+_KEPT_OF_HISTORY: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("id", "revision", "revisions", "deployStartedAt", "deployedAt", "initiatedBy")),
+    "source": {"targetRevision": None},
+}
+
+_ACCOUNT: Final = (
+    "make a token of an account with the capability apiKey (argocd account generate-token) and set "
+    "ROUTER_ARGOCD_API_TOKEN"
+)
+_ADDRESS: Final = "set ROUTER_ARGOCD_API_URL to argocd-server's address, with its root path if it has one"
+_RIGHT: Final = (
+    "give the token's account the right `applications, get` (in argocd-rbac-cm: p, <account>, applications, "
+    "get, */*, allow)"
+)
+
+
+class _Known(NamedTuple):
+    """An application as it was last asked for, and how it stood in the list then."""
+
+    listed: Mapping[str, Any]
+    app: dict[str, Any]
+
+
+class _Refused(PollFailed):
+    """An answer other than 200: the API is there, and does not give this."""
+
+
+class ArgoCDApi:
+    """The poller; one HTTP session, opened at the first fetch."""
+
+    kind: Final = "argocd_api"
+    source: Final = "argocd"
+
+    def __init__(self, context: PollerContext, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._clock = context.clock
+        self._url = context.settings.get("argocd_api_url", "").strip().rstrip("/")
+        self._token = context.settings.get("argocd_api_token", "").strip()
+        self._ca_file = context.settings.get("argocd_api_ca", "").strip()
+        self._session: aiohttp.ClientSession | None = None
+        self._known: dict[str, _Known] = {}
+        self._people_url = ""
+
+    async def fetch(self) -> Sequence[bytes]:
+        """Return the applications with operations of the last 24 hours, the newest operation first.
+
+        Raises:
+            PollFailed: Argo CD did not answer as it should.
+        """
+        began, limits = self._clock.monotonic(), self._limits
+        young = self._young(await self._get("applications", fields=",".join(FIELDS)))
+        known: dict[str, _Known] = {}
+        asked, refused = 0, None
+        for name, listed in young.items():
+            before = self._known.get(name)
+            running = wire.text(listed, "status", "operationState", "phase") in {"Running", "Terminating"}
+            if before is not None and before.listed == listed and not running:
+                known[name] = before
+                continue
+            if asked >= limits.max_asked or self._clock.monotonic() - began > limits.patience_s:
+                continue
+            asked += 1
+            namespace, _, app = name.partition("/")
+            try:
+                answer = await self._get(f"applications/{app}", appNamespace=namespace)
+                known[name] = _Known(listed, _cut(answer))
+            except _Refused as exc:  # deleted meanwhile, or not for us to see
+                refused = exc
+        if refused is not None and not known:
+            raise refused
+        self._known = known
+        if not known:
+            return []
+        context, since = {"argocdUrl": await self._for_people()}, self._clock.now() - NEWS
+        return [
+            msgspec.json.encode({"context": context, "app": _since(one.app, since)}) for one in known.values()
+        ]
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _young(self, answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return those whose operation is young, by ``namespace/name``, the newest first."""
+        items = answer.get("items")
+        if not items:
+            raise PollFailed(f"Argo CD shows no application to this token; if it has some, {_RIGHT}")
+        if not isinstance(items, list):
+            raise PollFailed(f"the answer of {self._url} is not a list of applications; {_ADDRESS}")
+        since, found = self._clock.now() - NEWS, []
+        for item in items:
+            name, namespace = wire.text(item, "metadata", "name"), wire.text(item, "metadata", "namespace")
+            started = wire.parse_time(wire.dig(item, "status", "operationState", "startedAt"))
+            if started is not None and started > since and _NAME(name) and _NAME(namespace):
+                found.append((started, f"{namespace}/{name}", item))
+        found.sort(key=lambda one: one[:2], reverse=True)
+        return {name: item for _, name, item in found}
+
+    async def _for_people(self) -> str:
+        """Return Argo CD's address as people use it, "" where it does not say; asked for until it does."""
+        if not self._people_url:
+            try:
+                self._people_url = wire.text(await self._get("settings"), "url", limit=500)
+            except PollFailed:  # a link is not worth losing a deploy for
+                return ""
+        return self._people_url
+
+    async def _get(self, path: str, **query: str) -> dict[str, Any]:
+        """Return the JSON object that a GET of this path under ``/api/v1`` gives."""
+        try:
+            async with self._opened().get(
+                f"{self._url}/api/v1/{path}", params=query, allow_redirects=False
+            ) as response:
+                self._check(response.status)
+                return self._document(await self._read(response))
+        except TimeoutError as exc:
+            raise PollFailed(f"{self._url} did not answer within {self._limits.timeout_s:g} s") from exc
+        except (aiohttp.ClientSSLError, ssl.SSLError) as exc:
+            raise PollFailed(
+                f"the TLS certificate of {self._url} is not trusted, or is another host's; set "
+                "ROUTER_ARGOCD_API_CA to the authority that signed it"
+            ) from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:  # their texts may quote headers
+            raise PollFailed(f"{self._url} cannot be reached ({type(exc).__name__}); {_ADDRESS}") from exc
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=self._ca_file or None)
+        except (OSError, ValueError) as exc:
+            raise PollFailed(
+                f"ROUTER_ARGOCD_API_CA cannot be used ({type(exc).__name__}): it must hold "
+                "certificates in PEM form"
+            ) from exc
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls(), limit=2),
+                timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
+                headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _check(self, status: int) -> None:
+        """Raise for any answer but 200."""
+        if status == 200:
+            return
+        if 300 <= status < 400:
+            raise PollFailed(
+                f"{self._url} redirects to another address, which is not followed since the token would go "
+                f"there, too; {_ADDRESS}"
+            )
+        if status == 401:
+            raise PollFailed(f"{self._url} does not accept the token (401); {_ACCOUNT}")
+        advice = {403: _RIGHT, 404: _ADDRESS}.get(status, "see the log of argocd-server")
+        raise _Refused(f"{self._url} answered {status}; {advice}")
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > self._limits.max_bytes:
+                raise PollFailed(
+                    f"an answer of {self._url} is over {self._limits.max_bytes:,} bytes; use a token "
+                    "that sees fewer applications"
+                )
+        return bytes(body)
+
+    def _document(self, body: bytes) -> dict[str, Any]:
+        try:
+            return wire.document(body)
+        except wire.Unreadable as exc:
+            raise PollFailed(
+                f"the answer of {self._url} is no JSON object (a login page?); {_ADDRESS}"
+            ) from exc
+
+
+def _cut(app: dict[str, Any]) -> dict[str, Any]:
+    """Return what the source reads of an Application."""
+    kept: dict[str, Any] = _keep(app, _KEPT)
+    history = wire.dig(app, "status", "history")
+    if isinstance(history, list) and history:
+        kept["status"]["history"] = [_keep(entry, _KEPT_OF_HISTORY) for entry in history]
+    return kept
+
+
+def _since(app: dict[str, Any], since: datetime) -> dict[str, Any]:
+    """Return the application without history that is old news."""
+    history = wire.dig(app, "status", "history")
+    if not history:
+        return app
+    young = [e for e in history if (wire.parse_time(wire.dig(e, "deployedAt")) or since) > since]
+    return {**app, "status": {**app["status"], "history": young}}
+
+
+def _keep(found: Any, kept: Mapping[str, Any] | None) -> Any:
+    """Return the parts named; None keeps a part whole."""
+    if kept is None or not isinstance(found, dict):
+        return found
+    return {name: _keep(found[name], below) for name, below in kept.items() if name in found}
+
+
+build: PollerFactory = ArgoCDApi
