@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from router.model.destinations import Lane
+    from router.rulebook import mappings
     from router.rulebook.matchers import Matcher
+    from router.rulebook.senders import Sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Service:
     dependencies: tuple[str, ...] = ()
     gitlab_projects: tuple[str, ...] = ()
     argocd_applications: tuple[str, ...] = ()
+    argo_rollouts: tuple[str, ...] = ()
     receiver: str = ""
     dashboards: Mapping[str, str] = field(default_factory=dict)
     runbook: str = ""
@@ -104,13 +107,17 @@ class _Index:
     services: Mapping[str, str]  # lower case -> the catalogue's name
     gitlab: places.Claims
     argocd: places.Claims
+    rollouts: places.Claims
     targets: Mapping[str, Target]
     dependents: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """All rules in force, under one version (a digest of the files' content)."""
+    """All rules in force, under one version (a digest of the files' content).
+
+    ``mappings`` are the sources that the rules add, ``senders`` those whose silence is watched, by name.
+    """
 
     version: str
     root: Route
@@ -120,6 +127,8 @@ class Rulebook:
     severities: Mapping[str, Severity]  # every label value, lower case -> Severity
     labels: LabelNames = field(default_factory=LabelNames)
     attribution: Attribution = field(default_factory=Attribution)
+    mappings: Mapping[str, mappings.Mapping] = field(default_factory=dict)
+    senders: Mapping[str, Sender] = field(default_factory=dict)
     retention: timedelta = timedelta(days=7)  # of resolved incidents; from the settings, not from a file
     _index: _Index = field(init=False, repr=False, compare=False)
 
@@ -130,6 +139,7 @@ class Rulebook:
             services={service.name.lower(): service.name for service in services},
             gitlab=places.Claims((text, each.name) for each in services for text in each.gitlab_projects),
             argocd=places.Claims((text, each.name) for each in services for text in each.argocd_applications),
+            rollouts=places.Claims((text, each.name) for each in services for text in each.argo_rollouts),
             targets={
                 target.id: target for receiver in self.receivers.values() for target in receiver.targets
             },
@@ -184,7 +194,7 @@ class Rulebook:
         """Return (service, environment) of a report.
 
         The catalogue first; without an entry a GitLab project is named by its last
-        path segment and an Argo CD application by its name, less a trailing
+        path segment and an Argo CD application or Argo Rollout by its name, less a trailing
         ``-<environment>``, so that an empty catalogue is still useful. What the
         teller says of the environment wins over what a name says.
         """
@@ -196,8 +206,9 @@ class Rulebook:
             claim = self._index.gitlab.find(report.origin, self.environments)
             guessed, said = name, ""
         else:
-            argocd = self._index.argocd
-            claim = argocd.find(report.origin, self.environments) or argocd.find(name, self.environments)
+            argo = report.origin_kind is OriginKind.ARGO_ROLLOUT
+            claims = self._index.rollouts if argo else self._index.argocd
+            claim = claims.find(report.origin, self.environments) or claims.find(name, self.environments)
             guessed, said = places.split(name, self.environments, told)
         if claim is not None:
             service, said = claim

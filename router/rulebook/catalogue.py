@@ -55,6 +55,7 @@ def service(model: ServiceModel) -> Service:
         dependencies=tuple(dict.fromkeys(model.dependencies)),
         gitlab_projects=tuple(model.gitlab_projects),
         argocd_applications=tuple(model.argocd_applications),
+        argo_rollouts=tuple(model.argo_rollouts),
         receiver=model.receiver,
         dashboards=dict(model.dashboards),
         runbook=model.runbook,
@@ -75,7 +76,7 @@ def check_dependencies(
 
 
 class Claims:
-    """Who claimed which project or application: each belongs to one service."""
+    """Who claimed which project, application or rollout: each belongs to one service."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
@@ -83,7 +84,11 @@ class Claims:
 
     def add(self, model: ServiceModel, document: Document, path: Path) -> None:
         """Note the claims of one service; the second claim of a thing is refused."""
-        claims = {"gitlab_projects": model.gitlab_projects, "argocd_applications": model.argocd_applications}
+        claims = {
+            "gitlab_projects": model.gitlab_projects,
+            "argocd_applications": model.argocd_applications,
+            "argo_rollouts": model.argo_rollouts,
+        }
         for key, texts in claims.items():
             for index, text in enumerate(texts):
                 owner = self._owner.setdefault((key, text.lower()), model.name)

@@ -20,12 +20,19 @@ def describe(book: Rulebook) -> dict[str, Any]:
             "receivers": len(book.receivers),
             "targets": sum(len(ids) for ids in targets.values()),
             "services": len(book.services),
+            "sources": len(book.mappings),
+            "senders": len(book.senders),
         },
         "route": _route(book.root),
         "receivers": targets,
         "services": {
             name: {"team": each.team, "tier": each.tier, "dependencies": list(each.dependencies)}
             for name, each in sorted(book.services.items())
+        },
+        "sources": sorted(book.mappings),
+        "senders": {
+            name: durations.render(each.silent_after) if each.silent_after is not None else ""
+            for name, each in sorted(book.senders.items())
         },
         "attribution": {
             "window": durations.render(book.attribution.window),

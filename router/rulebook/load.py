@@ -1,7 +1,7 @@
 """Reads the folder of rules and answers with a rulebook, or with everything that is wrong.
 
-Every ``*.yaml`` directly in the folder is read, in order of its name. ``services``
-and ``receivers`` may be spread over several files; the other sections stand once.
+Every ``*.yaml`` directly in the folder is read, in order of its name. ``services``,
+``receivers``, ``sources`` and ``senders`` may be spread over several files; the other sections stand once.
 Called at start, at reload and by ``router check``; the folder is the only thing
 it reads, and nothing is kept from an earlier call.
 """
@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from router.model.errors import ConfigError, Problem
 from router.model.events import Severity
-from router.rulebook import catalogue, durations, yaml_loader
+from router.rulebook import catalogue, durations, mappings, senders, yaml_loader
 from router.rulebook.book import Attribution, LabelNames, Receiver, Route, Rulebook, Service
 from router.rulebook.durations import DurationError
 from router.rulebook.problems import Problems, unknown_hint
@@ -26,8 +26,10 @@ from router.rulebook.schema import (
     AttributionModel,
     Environments,
     LabelsModel,
+    MappingModel,
     ReceiverModel,
     RouteModel,
+    SenderModel,
     ServiceModel,
     Severities,
 )
@@ -40,10 +42,17 @@ if TYPE_CHECKING:
     from router.model.destinations import Lane
     from router.rulebook.yaml_loader import Document, Path
 
+#: Sections that are lists, and the key by which each of their items is known.
+_LISTED: Final[Mapping[str, str]] = {
+    "services": "name",
+    "receivers": "name",
+    "sources": "name",
+    "senders": "source",
+}
 #: By feel: more files than services is a wrong folder.
 MAX_FILES: Final = 500
 
-M = TypeVar("M", ServiceModel, ReceiverModel)
+M = TypeVar("M", ServiceModel, ReceiverModel, MappingModel, SenderModel)
 
 
 class KindSpec(Protocol):
@@ -84,7 +93,9 @@ class _Sheets:
     once: dict[str, tuple[Document, Any]] = field(default_factory=dict)
     services: list[_Item[ServiceModel]] = field(default_factory=list)
     receivers: list[_Item[ReceiverModel]] = field(default_factory=list)
-    names: dict[str, set[str]] = field(default_factory=lambda: {"services": set(), "receivers": set()})
+    sources: list[_Item[MappingModel]] = field(default_factory=list)
+    senders: list[_Item[SenderModel]] = field(default_factory=list)
+    names: dict[str, set[str]] = field(default_factory=lambda: {key: set() for key in _LISTED})
 
 
 _ONCE: Final[Mapping[str, tuple[TypeAdapter[Any], type[BaseModel] | None]]] = {
@@ -94,7 +105,7 @@ _ONCE: Final[Mapping[str, tuple[TypeAdapter[Any], type[BaseModel] | None]]] = {
     "environments": (TypeAdapter(Environments), None),
     "severities": (TypeAdapter(Severities), None),
 }
-_KEYS: Final = (*_ONCE, "services", "receivers")
+_KEYS: Final = (*_ONCE, *_LISTED)
 
 
 def load(folder: Folder, kinds: Mapping[str, KindSpec]) -> Rulebook:
@@ -174,6 +185,10 @@ def _gather(documents: list[Document], problems: Problems) -> _Sheets:
                 sheets.services += _items(document, key, value, ServiceModel, sheets.names[key], problems)
             elif key == "receivers":
                 sheets.receivers += _items(document, key, value, ReceiverModel, sheets.names[key], problems)
+            elif key == "sources":
+                sheets.sources += _items(document, key, value, MappingModel, sheets.names[key], problems)
+            elif key == "senders":
+                sheets.senders += _items(document, key, value, SenderModel, sheets.names[key], problems)
             elif value is not None:
                 _section(document, key, value, sheets, problems)
     return sheets
@@ -194,19 +209,20 @@ def _items(
     """Return the valid items of a list of named things; note the names of all."""
     if value is None:
         return []
+    known_by = _LISTED[key]
     if not isinstance(value, list):
-        problems.add(document, (key,), "this must be a list", "start each entry with - name:")
+        problems.add(document, (key,), "this must be a list", f"start each entry with - {known_by}:")
         problems.incomplete = True
         return []
     adapter = TypeAdapter(model)
     found: list[_Item[M]] = []
     for index, entry in enumerate(value):
         path: Path = (key, index)
-        name = entry.get("name") if isinstance(entry, dict) else None
+        name = entry.get(known_by) if isinstance(entry, dict) else None
         if isinstance(name, str):
             if name in names:
                 text = f"the name {name[:60]!r} stands twice in {key}"
-                problems.add(document, (*path, "name"), text, "names are unique; rename one")
+                problems.add(document, (*path, known_by), text, "names are unique; rename one")
             names.add(name)
         kept = validated(adapter, entry, document, path, problems, model)
         if kept is not None:
@@ -230,6 +246,7 @@ def _assemble(
     severities.update((value.lower(), Severity(meaning)) for value, meaning in (meanings or {}).items())
     root = _root(sheets, folder, problems)
     attribution = _attribution(sheets, problems)
+    watched = [senders.sender(each.model, each.document, each.path, problems) for each in sheets.senders]
     if root is None or problems.found:
         return None
     return Rulebook(
@@ -241,6 +258,8 @@ def _assemble(
         severities=severities,
         labels=_labels(sheets),
         attribution=attribution,
+        mappings={each.model.name: mappings.compiled(each.model) for each in sheets.sources},
+        senders={each.source: each for each in watched},
     )
 
 

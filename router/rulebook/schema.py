@@ -7,16 +7,22 @@ meaning that needs more than one key (inheritance, references, matchers) is made
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from router.model.events import Severity
+from router.model.wire_alerts import MAX_LABELS
+from router.rulebook import mappings
 from router.rulebook.places import PLACEHOLDER
 
 MAX_NAME: Final = 100
 MAX_URL: Final = 2048
+_SOURCE: Final = re.compile(r"[a-z][a-z0-9_]{0,39}").fullmatch
+#: Short names that other alerts' keys begin with: Alertmanager's, Grafana's and our own.
+_TAKEN: Final = frozenset({"am", "gf", "self"})
 
 
 def _name(text: str) -> str:
@@ -66,7 +72,48 @@ def _pattern(text: str) -> str:
     return text
 
 
+def _source(text: str) -> str:
+    if _SOURCE(text) is None:
+        raise ValueError("a source's name has 1 to 40 of a-z 0-9 _ and begins with a letter")
+    return text
+
+
+def _mapping_name(text: str) -> str:
+    if text in _TAKEN:
+        raise ValueError(f"the name {text!r} is taken; choose a longer one")
+    return _source(text)
+
+
+def _template(text: str) -> str:
+    mappings.template(text)
+    return text
+
+
+def _alerts_path(text: str) -> str:
+    if "{" in text:
+        raise ValueError("this is a path itself: write it without braces")
+    if text:
+        mappings.path(text)
+    return text
+
+
+def _one_or_more(value: Any) -> Any:
+    """Read a single text as a list of one."""
+    if isinstance(value, dict):  # {path} without quotes is a mapping to YAML
+        raise ValueError('put the text in quotes: "{path}"')  # noqa: TRY004  pydantic takes ValueError
+    return value if isinstance(value, list) else [value]
+
+
 Name = Annotated[str, AfterValidator(_name)]
+SourceName = Annotated[str, AfterValidator(_source)]
+MappingName = Annotated[str, AfterValidator(_mapping_name)]
+AlertsPath = Annotated[str, AfterValidator(_alerts_path)]
+#: One text with ``{path}`` placeholders, or several of which the first that is not empty counts.
+Texts = Annotated[
+    list[Annotated[str, AfterValidator(_template)]],
+    Field(min_length=1, max_length=20),
+    BeforeValidator(_one_or_more),
+]
 RouteName = Annotated[str, AfterValidator(_route_name)]
 LabelName = Annotated[str, AfterValidator(_label)]
 Url = Annotated[str, AfterValidator(_url)]
@@ -111,6 +158,7 @@ class ServiceModel(Section):
     dependencies: list[str] = []
     receiver: str = ""
     argocd_applications: list[Pattern] = []
+    argo_rollouts: list[Pattern] = []
     gitlab_projects: list[Pattern] = []
     dashboards: dict[Name, Url] = {}
     runbook: Url = ""
@@ -145,6 +193,45 @@ def _severity(text: str) -> str:
     if text not in {s.value for s in Severity}:
         raise ValueError(f"not a severity; there are: {', '.join(Severity)}")
     return text
+
+
+Word = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+
+
+class StatusModel(Section):
+    """``status:`` of a mapping: ``from`` tells the status; one of the words ``resolved`` ends the alert."""
+
+    from_: Texts = Field(alias="from")
+    resolved: list[Word] = Field(min_length=1, max_length=50)
+
+
+class MappingModel(Section):
+    """An item of ``sources:``, a sender without a source of its own.
+
+    ``alerts`` is the path of the list of alerts, "" the whole body. ``status`` left out: all fire.
+    ``starts_at`` and ``ends_at``: the first text that is a time counts. ``id`` names the alert in
+    place of its labels.
+    """
+
+    name: MappingName
+    alerts: AlertsPath = ""
+    status: StatusModel | None = None
+    starts_at: Texts
+    ends_at: Texts = []
+    labels: dict[LabelName, Texts] = Field(min_length=1, max_length=MAX_LABELS)
+    annotations: dict[LabelName, Texts] = Field(default={}, max_length=MAX_LABELS)
+    generator_url: Texts = []
+    id: Texts = []
+
+
+class SenderModel(Section):
+    """An item of ``senders:``: whose silence and failures are told, and how."""
+
+    source: SourceName
+    silent_after: str | None = None
+    matchers: list[str] = []
+    severity: Annotated[str, AfterValidator(_severity)] = Severity.WARNING.value
+    labels: dict[LabelName, Text] = {}
 
 
 #: ``environments:`` has the canonical name and its aliases.

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from router.model.errors import ConfigError
 from router.model.events import DeployPhase, DeployReport, OriginKind, Severity
 from tests.unit.rulebook.helpers_rulebook import LEAST, book
 
@@ -12,9 +13,11 @@ CATALOGUE = """
 services:
   - name: pay
     argocd_applications: ["pay-{environment}", "argocd/legacy-pay"]
+    argo_rollouts: ["pay-{environment}", "shop/pay-blue"]
     gitlab_projects: [shop/pay]
   - name: pay-gateway
     argocd_applications: ["pay-gateway-{environment}", "eu/pay-{environment}"]
+    argo_rollouts: ["{environment}/gateway", "edge/gw"]
     gitlab_projects: [shop/gateway, "shop/gw-{environment}"]
   - name: Customer
 environments: {prod: [production, live], staging: [stage]}
@@ -83,6 +86,40 @@ def test_gitlab(rules, origin, environment, expected):
 def test_argocd(rules, origin, environment, expected):
     """Claims first, the most literal one wins; else the name less its environment; what was told wins."""
     assert rules.locate(report(OriginKind.ARGOCD_APPLICATION, origin, environment)) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "environment", "expected"),
+    [
+        ("shop/pay-prod", "", ("pay", "prod")),
+        ("shop/pay-blue", "live", ("pay", "prod")),
+        ("production/gateway", "", ("pay-gateway", "prod")),
+        ("stage/gateway", "prod", ("pay-gateway", "prod")),
+        ("Edge/GW", "", ("pay-gateway", "")),
+        ("argocd/legacy-pay", "live", ("legacy-pay", "prod")),
+        ("shop/cart-stage", "", ("cart", "staging")),
+        ("shop/customer", "live", ("Customer", "prod")),
+    ],
+)
+def test_rollouts(rules, origin, environment, expected):
+    """An Argo Rollout is found as an Argo CD application is, by claims of its own."""
+    assert rules.locate(report(OriginKind.ARGO_ROLLOUT, origin, environment)) == expected
+
+
+def test_a_rollout_belongs_to_one_service(tmp_path):
+    """The second claim of a rollout is refused; an application of the same name is another thing."""
+    services = """
+    services:
+      - {name: a, argo_rollouts: [shop/a], argocd_applications: [shop/b]}
+      - {name: b, argo_rollouts: [shop/b, Shop/A]}
+    """
+    with pytest.raises(ConfigError) as caught:
+        book(tmp_path, least=LEAST, services=services)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.message) == (
+        "services[1].argo_rollouts[1]",
+        "'Shop/A' is already claimed by the service 'a'",
+    )
 
 
 def test_service_by_name(rules):
