@@ -52,6 +52,14 @@ class Metrics:
         self.queue = Gauge(f"{n}_delivery_queue", "Destinations waiting to be told", ["lane"], registry=r)
         self.depth = Gauge(f"{n}_store_depth", "What waits in the store", ["what"], registry=r)
         self.partitions = Gauge(f"{n}_partitions_owned", "Partitions that this process holds", registry=r)
+        self.heard = Gauge(
+            f"{n}_sender_last_heard_timestamp_seconds", "Last authentic delivery", ["source"], registry=r
+        )
+        self.captures = Gauge(f"{n}_captures", "Who listens to deliveries now", registry=r)
+        self.polls = Counter(f"{n}_polls", "Polls of APIs by result", ["poller", "result"], registry=r)
+        self.senders_wrong = Gauge(
+            f"{n}_senders_in_trouble", "Senders that are silent, turned away or unreadable", registry=r
+        )
         self.store_up = Gauge(f"{n}_store_up", "1 while the store answers", registry=r)
         self.rules_ok = Gauge(
             f"{n}_config_last_reload_successful", "1 if the rules in force are the newest", registry=r

@@ -11,6 +11,7 @@ from router.store.link import COMMIT, Call
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from router.model.deploys import Ledger
     from router.model.incidents import Incident
     from router.ports import Batch, GroupChange, Lease
     from router.store.keys import Keys
@@ -50,9 +51,7 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
         _group(ops, keys, group, change)
     for key, ledger in batch.ledgers.items():
         ops.add("SET", keys.service(key), codec.encode(ledger), "PX", LEFTOVER_MS)
-        newest = ledger.deploys[0] if ledger.deploys else None
-        score = ms(max(newest.phases.values())) if newest else 0
-        ops.add("ZADD", keys.services, score, key)
+        ops.add("ZADD", keys.services, _newest(ledger), key)
         ops.add("SADD" if ledger.due else "SREM", keys.due, f"s:{key}")
     for name, at in batch.timers.items():
         if at is None:
@@ -69,6 +68,8 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
             ms(letter.at),
             "kind",
             letter.kind,
+            "source",
+            letter.source,
             "reason",
             letter.reason[:300],
             "d",
@@ -79,6 +80,12 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
         if ids:
             ops.chunks("XDEL", stream, list(ids))
     return COMMIT, list(ops.keys), [lease.epoch, lease.seq, *ops.args]
+
+
+def _newest(ledger: Ledger) -> int:
+    """Return when the newest of its deploys and changes was told, in milliseconds; 0 where it has none."""
+    deploys = [max(d.phases.values()) for d in ledger.deploys[:1] if d.phases]
+    return max((ms(at) for at in (*deploys, *(c.at for c in ledger.changes[:1]))), default=0)
 
 
 def _group(ops: _Ops, keys: Keys, group: str, change: GroupChange) -> None:

@@ -18,6 +18,7 @@ ir:{p}:timers          zset    wake-ups, by when they are due
 ir:{p}:dead            stream  dead letters, bounded
 ir:{p}:tries           hash    failed decisions by inbox entry; emptied with the entry
 ir:{meta}:config       hash    what may never change: partitions, schema
+ir:{meta}:senders      hash    note:<sender> who was heard, told:<alert> what was told, watch
 ir:{meta}:instances    hash    living processes: name -> beat
 =====================  ======  ==========================================================
 """
@@ -28,6 +29,7 @@ from typing import Final
 
 CONFIG: Final = "ir:{meta}:config"
 INSTANCES: Final = "ir:{meta}:instances"
+SENDERS: Final = "ir:{meta}:senders"
 #: The version of all of the above. A store with a newer one is left alone.
 SCHEMA: Final = 1
 

@@ -47,6 +47,7 @@ class Script:
 ACCEPT: Final = Script("accept")
 COMMIT: Final = Script("commit")
 LEASE: Final = Script("lease")
+LETTERS: Final = Script("letters")
 
 Call = tuple[Script, "Sequence[str]", "Sequence[Any]"]
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import heapq
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from router.model import codec
+from router.model.errors import StoreUnavailable
 from router.model.keys import partition_of
 from router.ports import DeadLetter
+from router.store.link import LETTERS
 from router.store.store import group_record, ledger_of
 
 if TYPE_CHECKING:
-    from router.model.deploys import Deploy
+    from router.model.deploys import Change, Deploy, Ledger
     from router.model.events import Alert
     from router.model.incidents import Entry, Incident
     from router.store.store import RedisStore
+
+
+_LETTER = re.compile(r"(\d{1,4})-(\d{1,20}-\d{1,20})").fullmatch
+
+
+#: Bytes of a payload that a list shows.
+_SHOWN = 4096
 
 
 class RedisReader:
@@ -70,29 +80,65 @@ class RedisReader:
         timeline = [e for e in (codec.entry(line) for line in lines) if e.generation == generation]
         return head, alerts, timeline
 
+    async def changes(self, *, limit: int) -> list[tuple[str, Change]]:
+        """Return changes with their services, newest first."""
+        changes = [(ledger.service, c) for ledger in await self._ledgers(limit) for c in ledger.changes]
+        changes.sort(key=lambda row: row[1].at, reverse=True)
+        return changes[:limit]
+
     async def deploys(self, *, limit: int) -> list[Deploy]:
         """Return deploys, newest first."""
+        deploys = [d for ledger in await self._ledgers(limit) for d in ledger.deploys]
+        deploys.sort(key=lambda d: max(d.phases.values()), reverse=True)
+        return deploys[:limit]
+
+    async def _ledgers(self, limit: int) -> list[Ledger]:
         found = await self._newest("services", limit)
         rows = (
             await self._link.read([("GET", self._keys[p].service(s)) for _, p, s in found]) if found else []
         )
-        deploys = [d for row in rows if row is not None for d in ledger_of(row).deploys]
-        deploys.sort(key=lambda d: max(d.phases.values()), reverse=True)
-        return deploys[:limit]
+        return [ledger_of(row) for row in rows if row is not None]
 
-    async def dead_letters(self, *, limit: int) -> list[DeadLetter]:
-        """Return dead letters, newest first."""
-        rows = await self._link.read([("XREVRANGE", k.dead, "+", "-", "COUNT", limit) for k in self._keys])
-        out = []
-        for row in rows:
-            for _, fields in row:
-                values = (
-                    fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-                )
-                at = datetime.fromtimestamp(int(values[b"at"]) / 1000, UTC)
-                out.append(DeadLetter(at, values[b"kind"].decode(), values[b"reason"].decode(), values[b"d"]))
+    async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
+        """Return dead letters, newest first, without the bulk of their payloads."""
+        args = (limit, kind, source, _SHOWN)
+        out: list[DeadLetter] = []
+        for partition, rows in enumerate(
+            await self._link.call_many([(LETTERS, [k.dead], args) for k in self._keys])
+        ):
+            if isinstance(rows, StoreUnavailable):
+                raise rows
+            for entry, at, what, whose, reason, size, payload in rows:
+                out.append(
+                    DeadLetter(
+                        _time(at), what.decode(), reason.decode(), payload, whose.decode(),
+                        f"{partition}-{entry.decode()}", size,
+                    )
+                )  # fmt: skip
         out.sort(key=lambda d: d.at, reverse=True)
         return out[:limit]
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        """Return one dead letter, or None where there is none of that id (any more)."""
+        if (place := self._place(letter_id)) is None:
+            return None
+        partition, entry = place
+        (row,) = await self._link.read([("XRANGE", self._keys[partition].dead, entry, entry)])
+        return _letter(partition, *row[0]) if row else None
+
+    async def drop_dead_letter(self, letter_id: str) -> bool:
+        """Delete a dead letter; False where there was none."""
+        if (place := self._place(letter_id)) is None:
+            return False
+        (gone,) = await self._link.read([("XDEL", self._keys[place[0]].dead, place[1])])
+        return bool(gone)
+
+    def _place(self, letter_id: str) -> tuple[int, str] | None:
+        """Return (partition, entry) of a letter's id, None where it is no such id."""
+        match = _LETTER(letter_id)
+        if match is None or int(match[1]) >= len(self._keys):
+            return None
+        return int(match[1]), match[2]
 
     async def depths(self) -> dict[str, int]:
         """Return how much waits, over all partitions."""
@@ -105,6 +151,18 @@ class RedisReader:
         rows = await self._link.read(commands)
         names = ("inbox_urgent", "inbox_normal", "due", "timers", "dead", "open")
         return {name: sum(rows[i :: len(names)]) for i, name in enumerate(names)}
+
+
+def _letter(partition: int, entry: bytes, fields: Any) -> DeadLetter:
+    values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    return DeadLetter(
+        _time(values[b"at"]), values[b"kind"].decode(), values[b"reason"].decode(), values[b"d"],
+        values.get(b"source", b"").decode(), f"{partition}-{entry.decode()}", len(values[b"d"]),
+    )  # fmt: skip
+
+
+def _time(text: bytes) -> datetime:
+    return datetime.fromtimestamp(int(text) / 1000, UTC)
 
 
 def _incident(row: bytes) -> Incident | None:

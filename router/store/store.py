@@ -16,7 +16,7 @@ from router.model.errors import ConfigError, Fenced, Problem, StoreError, StoreU
 from router.model.keys import service_key
 from router.ports import Appended, GroupRecord, InboxEntry, InboxPage, Lease, LeaseSeen
 from router.store import commits
-from router.store.keys import CONFIG, INSTANCES, SCHEMA, Keys
+from router.store.keys import CONFIG, INSTANCES, SCHEMA, SENDERS, Keys
 from router.store.link import ACCEPT, LEASE, Link
 
 if TYPE_CHECKING:
@@ -145,6 +145,22 @@ class RedisStore:
         return {k.decode(): v.decode() for k, v in pairs}
 
     # --- a partition's state ----------------------------------------------------------------------
+
+    async def sender_notes(self) -> dict[str, bytes]:
+        """Return what was noted of senders."""
+        (row,) = await self.link.read([("HGETALL", SENDERS)])
+        pairs = row.items() if isinstance(row, dict) else zip(row[::2], row[1::2], strict=True)
+        return {name.decode(): value for name, value in pairs}
+
+    async def note_senders(self, notes: Mapping[str, bytes], gone: Sequence[str]) -> None:
+        """Set these notes and delete those that are gone; doing it twice is harmless."""
+        commands: list[tuple[Any, ...]] = []
+        if notes:
+            commands.append(("HSET", SENDERS, *(part for pair in notes.items() for part in pair)))
+        if gone:
+            commands.append(("HDEL", SENDERS, *gone))
+        if commands:
+            await self.link.read(commands)
 
     async def pending(self, partition: int) -> tuple[list[str], list[str], dict[str, datetime]]:
         """Return groups and service keys with something to deliver, and the wake-ups."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,13 +20,18 @@ from router.model.errors import Rejected
 from router.model.events import Command, CommandKind
 from router.model.keys import digest, split_incident_id
 from router.web import bodies, views
+from router.web.answers import answer, known, limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from router.ports import Clock, Intake, Reader
+    from router.web.letters import Letters
+    from router.web.tap import Tap
 
-_MOST = 500
+R = TypeVar("R", bound=web.StreamResponse)
+_Handler: TypeAlias = "Callable[[web.Request], Awaitable[R]]"
+
 #: Far more than an act needs.
 _ACT_BYTES = 64 << 10
 
@@ -39,21 +44,22 @@ class _Act(msgspec.Struct, forbid_unknown_fields=True):
     id: str = ""
 
 
-def answer(data: Any, status: int = 200) -> web.Response:
-    """Return JSON."""
-    return web.Response(
-        body=msgspec.json.encode(data) + b"\n", status=status, content_type="application/json"
-    )
+class Access(NamedTuple):
+    """Who may use the API: the tokens, and whether it is open where there are none."""
+
+    tokens: Sequence[bytes]
+    open: bool
 
 
 class Api:
     """The handlers."""
 
     def __init__(
-        self, reader: Reader, intake: Intake, clock: Clock, tokens: Sequence[bytes], *, open_: bool
+        self, reader: Reader, intake: Intake, clock: Clock, letters: Letters, tap: Tap, access: Access
     ) -> None:
         self._reader, self._intake, self._clock = reader, intake, clock
-        self._tokens, self._open = tokens, open_
+        self._letters, self._tap = letters, tap
+        self._tokens, self._open = access
 
     def routes(self) -> list[web.RouteDef]:
         """Return the paths."""
@@ -63,14 +69,14 @@ class Api:
             g("/api/v1/incidents/{id}", self._guarded(self.incident)),
             p("/api/v1/incidents/{id}/{act:acknowledge|resolve}", self._guarded(self.act)),
             g("/api/v1/deploys", self._guarded(self.deploys)),
-            g("/api/v1/dead-letters", self._guarded(self.dead_letters)),
+            g("/api/v1/changes", self._guarded(self.changes)),
+            g("/api/v1/deliveries", self._guarded(self.deliveries)),
             g("/api/v1/status", self._guarded(self.status)),
+            *(web.route(r.method, r.path, self._guarded(r.handler)) for r in self._letters.routes()),
         ]
 
-    def _guarded(
-        self, handler: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def call(request: web.Request) -> web.Response:
+    def _guarded(self, handler: _Handler[R]) -> _Handler[R]:
+        async def call(request: web.Request) -> R:
             self._authorise(request)
             return await handler(request)
 
@@ -98,11 +104,11 @@ class Api:
 
     async def incidents(self, request: web.Request) -> web.Response:
         """List incidents, newest first; ``state=open|all``, ``limit``."""
-        _known(request, {"state", "limit"})
+        known(request, {"state", "limit"})
         state = request.query.get("state", "all")
         if state not in {"open", "all"}:
             raise Rejected(400, "bad_query", "state must be open or all")
-        heads = await self._reader.incidents(include_closed=state == "all", limit=_limit(request))
+        heads = await self._reader.incidents(include_closed=state == "all", limit=limit(request))
         return answer({"incidents": [views.incident(h) for h in heads]})
 
     async def incident(self, request: web.Request) -> web.Response:
@@ -143,16 +149,21 @@ class Api:
 
     async def deploys(self, request: web.Request) -> web.Response:
         """List deploys, newest first."""
-        _known(request, {"limit"})
+        known(request, {"limit"})
         return answer(
-            {"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=_limit(request))]}
+            {"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=limit(request))]}
         )
 
-    async def dead_letters(self, request: web.Request) -> web.Response:
-        """List dead letters, newest first."""
-        _known(request, {"limit"})
-        letters = await self._reader.dead_letters(limit=_limit(request))
-        return answer({"dead_letters": [views.dead_letter(x) for x in letters]})
+    async def changes(self, request: web.Request) -> web.Response:
+        """List changes (pushes, merges, pipelines, tags, releases, feature flags), newest first."""
+        known(request, {"limit"})
+        found = await self._reader.changes(limit=limit(request))
+        return answer({"changes": [views.change(service, c) for service, c in found]})
+
+    async def deliveries(self, request: web.Request) -> web.StreamResponse:
+        """Send every authentic delivery of this process as a line of JSON, as it comes; ``source``."""
+        known(request, {"source"})
+        return await self._tap.handle(request, request.query.get("source", ""))
 
     async def status(self, _: web.Request) -> web.Response:
         """Show how much waits where."""
@@ -161,13 +172,6 @@ class Api:
 
 def _plain(text: str) -> str:
     return "".join(c for c in text if c.isprintable())[:200].strip()
-
-
-def _known(request: web.Request, names: set[str]) -> None:
-    """Refuse a misspelt parameter, which would otherwise answer another question than was asked."""
-    if unknown := set(request.query) - names:
-        text = f"{min(unknown)[:40]!r} is not a parameter here; there are: {', '.join(sorted(names))}"
-        raise Rejected(400, "bad_query", text)
 
 
 def _names_loopback(host: str) -> bool:
@@ -180,13 +184,6 @@ def _names_loopback(host: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return name == "localhost" or name.endswith(".localhost")
-
-
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", "100")
-    if len(text) > 3 or not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= _MOST:
-        raise Rejected(400, "bad_query", f"limit must be a number from 1 to {_MOST}")
-    return int(text)
 
 
 def _incident_id(request: web.Request) -> tuple[str, int]:

@@ -7,6 +7,7 @@ that a sender that hangs up is a counted line in the log and not a traceback.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from aiohttp import ClientPayloadError, http_exceptions, web
 
@@ -21,6 +22,14 @@ _CUT_OFF = (
     ClientPayloadError,
     http_exceptions.HttpProcessingError,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one body: its size in bytes, and how long it may take to arrive."""
+
+    max_body: int
+    body_s: float = BODY_S
 
 
 async def read(request: web.Request, limit: int, seconds: float = BODY_S) -> bytes:

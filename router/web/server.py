@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from router.kit.metrics import Metrics
     from router.ports import Reader
     from router.web.api import Api
+    from router.web.tap import Tap
     from router.web.webhooks import Webhooks
 
 
@@ -56,16 +57,24 @@ class Health:
         )
 
 
-def make_app(webhooks: Webhooks, api: Api, health: Health, max_body: int) -> web.Application:
+def make_app(
+    webhooks: Webhooks, api: Api, health: Health, max_body: int, tap: Tap | None = None
+) -> web.Application:
     """Return the application with every path."""
     app = web.Application(client_max_size=max_body, middlewares=[errors(health.count_problem)])
     app.add_routes(
         [
-            web.post("/webhooks/{source}", webhooks.handle),
+            web.route("*", "/webhooks/{source}", webhooks.handle),  # a source says by which methods it sends
             web.get("/-/healthy", health.healthy),
             web.get("/-/ready", health.ready),
             web.get("/metrics", health.metrics),
             *api.routes(),
         ]
     )
+
+    async def let_go(_: web.Application) -> None:
+        if tap is not None:
+            tap.close()
+
+    app.on_shutdown.append(let_go)  # else a capture would hold up the stop
     return app

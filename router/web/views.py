@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.model.deploys import Deploy
+    from router.model.deploys import Change, Deploy
     from router.model.events import Alert
     from router.model.incidents import Entry, Incident, Suspect
-    from router.ports import DeadLetter
 
 
 def incident(head: Incident) -> dict[str, Any]:
@@ -113,10 +112,22 @@ def deploy(d: Deploy) -> dict[str, Any]:
         "url": d.url,
         "images": d.images,
         "config_revision": d.config_revision,
+        "facts": d.facts,
     }
 
 
-def dead_letter(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter; the payload as text, bounded."""
-    text = letter.payload[:4096].decode("utf-8", "replace")
-    return {"at": letter.at, "kind": letter.kind, "reason": letter.reason, "payload": text}
+def change(service: str, c: Change) -> dict[str, Any]:
+    """Return a change that is not bound to an environment."""
+    return {
+        "service": service,
+        "phase": c.phase,
+        "at": c.at,
+        "revision": c.revision,
+        "names": c.names,
+        "ref": c.ref,
+        "title": c.title,
+        "author": c.author,
+        "url": c.url,
+        "detail": c.detail,
+        "facts": c.facts,
+    }

@@ -1,18 +1,22 @@
-"""POST /webhooks/{source}: size limit, authenticity over raw bytes, parse, append, 2xx.
+"""/webhooks/{source}: size limit, authenticity over raw bytes, parse, append, answer as the sender needs.
 
-2xx is said only after what was told is durable. Authentic deliveries that say nothing
-we act on are answered 2xx too: several senders switch a hook off that answers 4xx.
+2xx is said only after what was told is durable. An authentic delivery that cannot be
+read, wholly or in part, goes to the dead letters (docs/reference/sources.md, "What we answer"):
+its sender may never send it again, and several switch a hook off that answers 4xx.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 from aiohttp import web
 
+from router.kit.scrub import scrub
 from router.model.errors import Rejected, StoreUnavailable
+from router.model.events import Trouble, Unread
+from router.ports import Speaking
 from router.web import bodies
 from router.web.problems import problem, unavailable
 
@@ -20,78 +24,171 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from router.kit.metrics import Metrics
+    from router.model.deliveries import Reply
     from router.model.events import Told
     from router.ports import Clock, Intake, Source
+    from router.web.tap import Tap
 
 log = structlog.get_logger(__name__)
 
 #: As much of an unreadable body as a person needs to recognise it.
-_HEAD = 100
+_HEAD: Final = 100
+_SEEN: Final = 4096
+#: Of a body that goes to the dead letters. Larger ones are cut: whoever has a source's secret could fill the
+#: store with them. PagerDuty and Slack send at most a tenth of it.
+MOST_KEPT: Final = 1 << 20
+#: Of a cut body: enough to see what it is.
+_CUT_KEPT: Final = 16 << 10
+
+
+class Hearing(Protocol):
+    """Told of every delivery: who was heard, and who was turned away. Costs no time."""
+
+    def heard(self, source: str, told: Sequence[Told]) -> None:
+        """An authentic delivery was answered 2xx."""
+
+    def turned_away(self, source: str, status: int) -> None:
+        """A delivery was answered otherwise; 401 where it was not authentic."""
+
+    def unreadable(self, source: str) -> None:
+        """An authentic delivery could not be read, or not wholly."""
+
+
+class Ears(NamedTuple):
+    """Who else wants to know of deliveries."""
+
+    hearing: Hearing
+    tap: Tap
 
 
 class Webhooks:
-    """The handler for all sources."""
+    """The handler for all sources.
+
+    ``secrets`` by source: () takes whatever comes, None takes nothing.
+    """
 
     def __init__(
         self,
         sources: Mapping[str, Source],
-        secrets: Mapping[str, tuple[bytes, ...]],
+        secrets: Mapping[str, tuple[bytes, ...] | None],
         intake: Intake,
         clock: Clock,
         metrics: Metrics,
-        max_body: int,
-        *,
-        body_s: float = bodies.BODY_S,
+        limits: bodies.Limits,
+        ears: Ears,
     ) -> None:
         self._sources, self._secrets, self._intake = sources, secrets, intake
-        self._clock, self._metrics = clock, metrics
-        self._max_body, self._body_s = max_body, body_s
+        self._clock, self._metrics, self._limits = clock, metrics, limits
+        self._hearing, self._tap = ears
+        # Asked once: asking whether an object has a Protocol's methods costs as much as reading a small body.
+        self._speaking = {kind: s for kind, s in sources.items() if isinstance(s, Speaking)}
 
     async def handle(self, request: web.Request) -> web.Response:
         """Take one delivery."""
-        kind = request.match_info["source"]
+        kind = request.match_info["source"].replace("-", "_")
         source = self._sources.get(kind)
         if source is None:
             known = ", ".join(sorted(self._sources))
             return problem(404, "unknown_source", f"no source of that name; there are: {known}")
+        secrets = self._secrets.get(kind, ())
+        if secrets is None:
+            name = f"ROUTER_SOURCE_{kind.upper()}_SECRETS"
+            return problem(403, "source_closed", f"this source takes nothing until {name} is set")
         try:
-            response = await self._take(request, kind, source)
+            response = await self._take(request, source, secrets)
         except Rejected as exc:
-            self._metrics.rejected.labels(kind, exc.code).inc()
-            log.warning("delivery_rejected", source=kind, status=exc.status, code=exc.code, detail=exc.detail)
-            response = problem(exc.status, exc.code, exc.detail)
+            response = self._refused(kind, exc)
         except StoreUnavailable as exc:
             log.warning("delivery_not_stored", source=kind, error=str(exc))
             response = unavailable("the event could not be stored; nothing was accepted, send it again")
         except Exception:
             self._metrics.deliveries_in.labels(kind, "500").inc()
+            self._hearing.turned_away(kind, 500)
             raise  # logged and answered where every unexpected error is
         self._metrics.deliveries_in.labels(kind, str(response.status)).inc()
+        if not web_ok(response.status):
+            self._hearing.turned_away(kind, response.status)
         return response
 
-    async def _take(self, request: web.Request, kind: str, source: Source) -> web.Response:
-        body = await bodies.read(request, self._max_body, self._body_s)
+    async def _take(self, request: web.Request, source: Source, secrets: tuple[bytes, ...]) -> web.Response:
+        kind = source.kind
+        if request.method not in source.manners.methods:
+            allowed = ", ".join(source.manners.methods)
+            return problem(405, "method_not_allowed", f"use {allowed}", {"Allow": allowed})
+        body = await bodies.read(request, self._limits.max_body, self._limits.body_s)
         headers = {k.lower(): v for k, v in request.headers.items()}
-        secrets = self._secrets.get(kind, ())
+        speaking = self._speaking.get(kind)
+        if speaking is not None and (greeting := speaking.greet(headers, body)) is not None:
+            return _said(greeting)
         if secrets:
             index = source.verify(headers, body, secrets, self._clock.now())
             self._metrics.secret_index.labels(kind, str(index)).inc()
-        told = _parse(source, headers, body)
+        self._tap.saw(kind, source.manners, headers, body, self._clock.now())
+        try:
+            told = source.parse(headers, body)
+        except Rejected as exc:
+            return await self._keep(source, headers, body, exc)
         taken = await self._intake.take(kind, told)
+        if (troubles := [t.reason for t in told if isinstance(t, Trouble)]) != []:
+            await self._bury(source, headers, body, "; ".join(troubles))
+            self._hearing.unreadable(kind)
+        self._hearing.heard(kind, told)
+        if speaking is not None and (reply := speaking.reply(headers, body)) is not None:
+            return _said(reply)
         text = f'{{"status":"accepted","accepted":{taken.accepted},"repeated":{taken.repeated}}}\n'
-        return web.Response(body=text.encode(), status=202, content_type="application/json")
+        return web.Response(
+            body=text.encode(), status=source.manners.accepted, content_type="application/json"
+        )
 
+    def _refused(self, kind: str, why: Rejected) -> web.Response:
+        self._metrics.rejected.labels(kind, why.code).inc()
+        log.warning("delivery_rejected", source=kind, status=why.status, code=why.code, detail=why.detail)
+        return problem(why.status, why.code, why.detail)
 
-def _parse(source: Source, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
-    """Parse; of an authentic body that cannot be read, the log keeps what tells it from others."""
-    try:
-        return source.parse(headers, body)
-    except Rejected:
+    async def _keep(
+        self, source: Source, headers: Mapping[str, str], body: bytes, why: Rejected
+    ) -> web.Response:
+        """Put an authentic delivery that cannot be read aside, and answer as its sender needs.
+
+        The refusal is not raised again from here: it would hold this frame, which holds it, and the parsed
+        body with it, until the next collection of cycles.
+        """
+        await self._bury(source, headers, body, f"{why.code}: {why.detail}")
+        self._hearing.unreadable(source.kind)
+        if not web_ok(source.manners.unreadable):
+            return self._refused(source.kind, why)
+        self._metrics.rejected.labels(source.kind, why.code).inc()
+        self._hearing.heard(source.kind, ())
+        text = b'{"status":"unreadable","accepted":0,"repeated":0}\n'
+        return web.Response(body=text, status=source.manners.unreadable, content_type="application/json")
+
+    async def _bury(self, source: Source, headers: Mapping[str, str], body: bytes, reason: str) -> None:
         log.warning(
             "body_not_readable",
             source=source.kind,
             size=len(body),
             digest=blake2b(body, digest_size=8).hexdigest(),
-            head=ascii(body[:_HEAD])[2:-1],  # escaped: no bytes of a sender's reach a terminal
+            # Without secrets, with which a form may begin; escaped, so that no bytes of it reach a terminal.
+            head=ascii(scrub(body[:_SEEN], headers.get("content-type", ""))[:_HEAD])[2:-1],
+            reason=reason[:300],
         )
-        raise
+        cut = len(body) > MOST_KEPT
+        await self._intake.unread(
+            Unread(
+                source=source.kind,
+                reason=reason[:300],
+                headers=source.manners.kept(headers),
+                body=body[:_CUT_KEPT] if cut else body,
+                received_at=self._clock.now(),
+                cut=cut,
+            )
+        )
+
+
+def web_ok(status: int) -> bool:
+    """True for a status by which every sender knows that its event was taken."""
+    return 200 <= status < 300
+
+
+def _said(reply: Reply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, content_type=reply.content_type)

@@ -11,20 +11,24 @@ import aiohttp
 from aiohttp import web
 
 from router.kit.metrics import Metrics
+from router.model.deliveries import Manners, Reply
 from router.model.errors import Rejected
-from router.model.events import Heartbeat
+from router.model.events import Heartbeat, Trouble
 from router.ports import DeadLetter, Taken
-from router.web.api import Api
+from router.web.api import Access, Api
+from router.web.bodies import Limits
+from router.web.letters import Letters
 from router.web.server import Health, make_app
-from router.web.webhooks import Webhooks
+from router.web.tap import Tap
+from router.web.webhooks import Ears, Webhooks
 from tests.fakes.samples import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
-    from router.model.deploys import Deploy
-    from router.model.events import Alert, Command, Told
+    from router.model.deploys import Change, Deploy
+    from router.model.events import Alert, Command, Doubt, Stored, Told, Unread
     from router.model.incidents import Entry, Incident
 
 MAX_BODY = 4096
@@ -36,6 +40,7 @@ class PlainSource:
     kind = "plain"
 
     def __init__(self) -> None:
+        self.manners = Manners(keeps=("x-event",), delivery=("x-delivery",))
         self.parsed: list[bytes] = []
 
     def verify(self, headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], now: datetime) -> int:
@@ -47,9 +52,20 @@ class PlainSource:
     def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
         self.parsed.append(body)
         try:
-            return [Heartbeat("plain", str(x)) for x in json.loads(body)]
+            words = [str(x) for x in json.loads(body)]
+            return [Trouble("plain", x) if x.startswith("odd") else Heartbeat("plain", x) for x in words]
         except ValueError:
             raise Rejected(400, "bad_json", "the body is not JSON") from None
+
+
+class SpeakingSource(PlainSource):
+    """Answers in its own words: ``hello`` before anything is checked, ``[...]`` after it was taken."""
+
+    def greet(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        return Reply(200, b"hello yourself", "text/plain") if body == b"hello" else None
+
+    def reply(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        return Reply(200, b"") if body != b"[1]" else None
 
 
 class FakeDoor:
@@ -59,6 +75,9 @@ class FakeDoor:
         self.error: Exception | None = None
         self.told: list[Told] = []
         self.commands: dict[str, Command] = {}
+        self.unreads: list[Unread] = []
+        self.doubts: list[Doubt] = []
+        self.agains: list[Stored] = []
 
     async def take(self, source: str, told: Sequence[Told]) -> Taken:
         if self.error is not None:
@@ -73,6 +92,40 @@ class FakeDoor:
         self.commands.setdefault(command.event_id, command)
         return Taken(int(not known), int(known))
 
+    async def unread(self, event: Unread) -> Taken:
+        if self.error is not None:
+            raise self.error
+        self.unreads.append(event)
+        return Taken(1, 0)
+
+    async def doubt(self, event: Doubt) -> Taken:
+        if self.error is not None:
+            raise self.error
+        self.doubts.append(event)
+        return Taken(1, 0)
+
+    async def again(self, event: Stored) -> Taken:
+        if self.error is not None:
+            raise self.error
+        self.agains.append(event)
+        return Taken(1, 0)
+
+
+class FakeHearing:
+    """Notes what the webhooks told it."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[Any, ...]] = []
+
+    def heard(self, source: str, told: Sequence[Told]) -> None:
+        self.noted.append(("heard", source, len(told)))
+
+    def turned_away(self, source: str, status: int) -> None:
+        self.noted.append(("turned_away", source, status))
+
+    def unreadable(self, source: str) -> None:
+        self.noted.append(("unreadable", source))
+
 
 class FakeReader:
     """The reader: shows what a test puts here, or fails as it is told to."""
@@ -81,6 +134,7 @@ class FakeReader:
         self.error: Exception | None = None
         self.whole: dict[tuple[str, int], tuple[Incident, list[Alert], list[Entry]]] = {}
         self.told_deploys: list[Deploy] = []
+        self.told_changes: list[tuple[str, Change]] = []
         self.letters: list[DeadLetter] = []
         self.asked: list[dict[str, Any]] = []
 
@@ -104,9 +158,23 @@ class FakeReader:
         self._ask(limit=limit)
         return self.told_deploys[:limit]
 
-    async def dead_letters(self, *, limit: int) -> list[DeadLetter]:
+    async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
+        self._ask(limit=limit, kind=kind, source=source)
+        return [x for x in self.letters if kind in {"", x.kind} and source in {"", x.source}][:limit]
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter | None:
+        self._ask(letter_id=letter_id)
+        return next((x for x in self.letters if x.id == letter_id), None)
+
+    async def drop_dead_letter(self, letter_id: str) -> bool:
+        self._ask(dropped=letter_id)
+        before = len(self.letters)
+        self.letters = [x for x in self.letters if x.id != letter_id]
+        return len(self.letters) < before
+
+    async def changes(self, *, limit: int) -> list[tuple[str, Change]]:
         self._ask(limit=limit)
-        return self.letters[:limit]
+        return self.told_changes[:limit]
 
     async def depths(self) -> dict[str, int]:
         self._ask()
@@ -117,6 +185,7 @@ class FakeReader:
 class Room:
     """All that the web room is wired to; set what a test needs, then :func:`served`."""
 
+    kind: str = "plain"
     secrets: tuple[bytes, ...] = ()
     tokens: tuple[bytes, ...] = ()
     open_: bool = True
@@ -128,14 +197,21 @@ class Room:
     source: PlainSource = field(default_factory=PlainSource)
     door: FakeDoor = field(default_factory=FakeDoor)
     reader: FakeReader = field(default_factory=FakeReader)
+    hearing: FakeHearing = field(default_factory=FakeHearing)
+    tap: Tap = field(default_factory=Tap)
 
-    def application(self) -> web.Application:
-        secrets = {"plain": self.secrets}
-        sources = {"plain": self.source}
-        hooks = Webhooks(sources, secrets, self.door, self.clock, self.metrics, MAX_BODY, body_s=self.body_s)
-        api = Api(self.reader, self.door, self.clock, self.tokens, open_=self.open_)
+    def application(self, max_body: int = MAX_BODY) -> web.Application:
+        secrets = {self.kind: self.secrets}
+        self.source.kind = self.kind
+        sources = {self.kind: self.source}
+        limits = Limits(max_body, self.body_s)
+        ears = Ears(self.hearing, self.tap)
+        hooks = Webhooks(sources, secrets, self.door, self.clock, self.metrics, limits, ears)
+        letters = Letters(self.reader, self.door, sources)
+        access = Access(self.tokens, self.open_)
+        api = Api(self.reader, self.door, self.clock, letters, self.tap, access)
         health = Health(self.reader, self.metrics, lambda: self.not_ready)
-        return make_app(hooks, api, health, MAX_BODY)
+        return make_app(hooks, api, health, max_body, self.tap)
 
     def count(self, name: str, **labels: str) -> float:
         """Return a metric's value, 0 where it was never counted."""
@@ -143,9 +219,9 @@ class Room:
 
 
 @contextlib.asynccontextmanager
-async def served(room: Room) -> AsyncIterator[aiohttp.ClientSession]:
+async def served(room: Room, *, max_body: int = MAX_BODY) -> AsyncIterator[aiohttp.ClientSession]:
     """Serve the room on a loopback port, as the application does; yields a client of it."""
-    runner = web.AppRunner(room.application(), access_log=None, handler_cancellation=False)
+    runner = web.AppRunner(room.application(max_body), access_log=None, handler_cancellation=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -102,17 +102,6 @@ async def test_deploys_come_newest_first_over_all_services(redis: Any, reader: R
     assert [d.id for d in shown] == ["prod/5", "prod/2", "prod/4", "prod/1"]
 
 
-async def test_dead_letters_keep_their_bytes(redis: Any, reader: RedisReader) -> None:
-    """Dead letters come newest first with their payload byte by byte."""
-    for n in range(5):
-        fields = {"at": ms(ONSET) + n, "kind": "delivery", "reason": f"no {n}", "d": bytes([255, n])}
-        await redis.xadd(Keys(n % PARTITIONS).dead, fields)
-    letters = await reader.dead_letters(limit=3)
-    assert [x.payload for x in letters] == [bytes([255, n]) for n in (4, 3, 2)]
-    assert letters[0].at == ONSET + timedelta(milliseconds=4)
-    assert letters[0].reason == "no 4"
-
-
 async def test_depths_are_sums(redis: Any, reader: RedisReader) -> None:
     """What waits is counted over all partitions."""
     for p in range(PARTITIONS):

@@ -13,6 +13,7 @@ from router.model.events import Alert, DeployNoticed, GroupAlerts
 from router.model.incidents import Entry, Incident, Member, State
 from router.ports import Batch, DeadLetter, GroupChange, InboxPage, Item, Lease, LeaseSeen
 from router.store import checks
+from router.store.keys import Keys
 from router.store.link import ACCEPT, COMMIT, LEASE, Link, connect
 from router.store.reads import RedisReader
 from router.store.server import EmbeddedServer
@@ -258,3 +259,76 @@ def test_group_alerts_round_trip() -> None:
         GROUP, "root", {"a": "b"}, [Alert("am:1", False, {}, {}, NOW, NOW)], NOW, "alertmanager"
     )
     assert codec.stored(codec.encode(event)) == event
+
+
+# --- dead letters and notes on senders ---------------------------------------------------------------
+
+
+async def bury(link: Link, partition: int, n: int, payload: bytes, **more: str) -> None:
+    """Put a dead letter where a commit puts it."""
+    fields = {"at": int(NOW.timestamp() * 1000) + n, "kind": "unreadable", "reason": f"no {n}", "d": payload}
+    await link.client.xadd(Keys(partition).dead, {**fields, **more})
+
+
+async def test_dead_letters_are_listed_without_their_bulk(link: Link, store: RedisStore) -> None:
+    """A list has the newest first over all partitions, with the beginning of a payload and its true size."""
+    for n in range(6):
+        await bury(link, n % 4, n, bytes([255, n]) + b"x" * 100_000, source="gitlab" if n % 2 else "")
+    reader = RedisReader(store)
+    letters = await reader.dead_letters(limit=4)
+    assert [x.reason for x in letters] == ["no 5", "no 4", "no 3", "no 2"]
+    assert letters[0].at == NOW + timedelta(milliseconds=5)
+    assert letters[0].payload[:2] == bytes([255, 5])
+    assert len(letters[0].payload) == 4096
+    assert letters[0].size == 100_002
+    whole = await reader.dead_letter(letters[0].id)
+    assert whole is not None
+    assert whole.payload == bytes([255, 5]) + b"x" * 100_000
+
+
+async def test_dead_letters_are_found_behind_many_others(link: Link, store: RedisStore) -> None:
+    """A filter by kind and source finds what lies far behind newer letters of other kinds."""
+    await bury(link, 0, 0, b"old", source="slack")
+    for n in range(1, 260):
+        await bury(link, 0, n, b"new", kind="undelivered")
+    reader = RedisReader(store)
+    (found,) = await reader.dead_letters(limit=5, kind="unreadable")
+    assert found.reason == "no 0"
+    assert [x.reason for x in await reader.dead_letters(limit=5, source="slack")] == ["no 0"]
+    assert await reader.dead_letters(limit=5, source="nobody") == []
+    assert len(await reader.dead_letters(limit=300)) == 260
+
+
+async def test_a_dead_letter_is_dropped_once(link: Link, store: RedisStore) -> None:
+    """Dropping deletes just that letter and says whether it was there; what is no id names none."""
+    await bury(link, 3, 1, b"a")
+    await bury(link, 3, 2, b"b")
+    reader = RedisReader(store)
+    newest, oldest = await reader.dead_letters(limit=5)
+    assert await reader.drop_dead_letter(newest.id)
+    assert not await reader.drop_dead_letter(newest.id)
+    assert await reader.dead_letter(newest.id) is None
+    assert (await reader.dead_letters(limit=5)) == [oldest]
+    for name in (
+        "",
+        "x",
+        "9-1-1",
+        "3",
+        "3-1",
+        "3-0-0",
+        "-1-1-1",
+        "3-" + "9" * 30 + "-0",
+        "3-1-0\r\n",
+        "٣-1-0",
+    ):
+        assert await reader.dead_letter(name) is None
+        assert not await reader.drop_dead_letter(name)
+
+
+async def test_notes_on_senders_are_set_and_deleted(store: RedisStore) -> None:
+    """What is noted of senders is read back byte by byte, until it is deleted."""
+    assert await store.sender_notes() == {}
+    await store.note_senders({"note:gitlab": b"\xff1", "told:a": b"2"}, [])
+    await store.note_senders({"note:gitlab": b"3"}, ["told:a", "told:never"])
+    assert await store.sender_notes() == {"note:gitlab": b"3"}
+    await store.note_senders({}, [])

@@ -23,7 +23,9 @@ READS = [
     "/api/v1/incidents",
     f"/api/v1/incidents/{ID}",
     "/api/v1/deploys",
+    "/api/v1/changes",
     "/api/v1/dead-letters",
+    "/api/v1/dead-letters/0-1-0",
     "/api/v1/status",
 ]
 JSON = {"Content-Type": "application/json"}
@@ -34,7 +36,9 @@ def room(**changes: Any) -> Room:
     one = Room(**changes)
     one.reader.whole[GROUP, 2] = (incident(), [alert(1)], [Entry(ONSET, "incident_opened", "3 alerts fire")])
     one.reader.told_deploys = [deploy()]
-    one.reader.letters = [DeadLetter(ONSET, "delivery", "gone", b"\xff" + b"x" * 10_000)]
+    one.reader.letters = [
+        DeadLetter(ONSET, "undelivered", "gone", b"\xff" + b"x" * 10_000, "", "0-1-0", 10_001)
+    ]
     return one
 
 

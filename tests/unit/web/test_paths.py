@@ -6,9 +6,11 @@ import ast
 import re
 from pathlib import Path
 
-from router.web.api import Api
+from router.web.api import Access, Api
+from router.web.bodies import Limits
+from router.web.letters import Letters
 from router.web.server import Health, make_app
-from router.web.webhooks import Webhooks
+from router.web.webhooks import Ears, Webhooks
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "reference" / "http.md"
@@ -18,8 +20,8 @@ def test_documented_paths_are_the_applications() -> None:
     """Every path and method that is served is in docs/reference/http.md, and no other."""
     nothing: dict = {}
     app = make_app(
-        Webhooks(nothing, nothing, None, None, None, 1),
-        Api(None, None, None, [], open_=True),
+        Webhooks(nothing, nothing, None, None, None, Limits(1), Ears(None, None)),
+        Api(None, None, None, Letters(None, None, nothing), None, Access([], open=True)),
         Health(None, None, lambda: ""),
         1,
     )
@@ -28,6 +30,7 @@ def test_documented_paths_are_the_applications() -> None:
         for route in app.router.routes()
         if route.method != "HEAD" and route.resource is not None
     }
+    served = {(path, "POST" if method == "*" else method) for path, method in served}
     served = {(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), method) for path, method in served}
     documented = set(re.findall(r"^\| `(/[^`]*)` \| (\w+) \|", PAGE.read_text("utf-8"), re.MULTILINE))
     assert documented == served
@@ -36,7 +39,11 @@ def test_documented_paths_are_the_applications() -> None:
 def test_documented_codes_are_the_codes() -> None:
     """Every problem code that web or a source can answer is in docs/reference/http.md, and no other."""
     given = set()
-    for path in [*(ROOT / "router/web").glob("*.py"), *(ROOT / "router/sources").glob("*.py")]:
+    for path in [
+        *(ROOT / "router/web").glob("*.py"),
+        *(ROOT / "router/sources").glob("*.py"),
+        *(ROOT / "router/model").glob("*.py"),
+    ]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if (
                 isinstance(node, ast.Call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import io
 import json
 import logging
 from hashlib import blake2b
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
+from router.model.deliveries import Manners
 from router.model.errors import StoreUnavailable
+from router.web.webhooks import MOST_KEPT
 from tests.conftest import wait_for
-from tests.fakes.web import MAX_BODY, Room, served
+from tests.fakes.web import MAX_BODY, Room, SpeakingSource, served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -238,3 +241,102 @@ async def test_web_pages_cannot_post(origin: str) -> None:
             await is_problem(response, 403, "from_web_page")
             assert "Access-Control-Allow-Origin" not in response.headers
     assert room.door.told == []
+
+
+# --- what cannot be read, and senders with wishes of their own ---------------------------------------
+
+
+async def test_unreadable_delivery_is_kept_before_it_is_answered() -> None:
+    """An authentic body that cannot be read goes to the dead letters with harmless headers."""
+    room = Room(secrets=(b"right-secret",))
+    headers = {"X-Secret": "right-secret", "X-Event": "Push", "X-Own": "my-own-secret", "Cookie": "c"}
+    async with served(room) as c:
+        await is_problem(await c.post(HOOK, data=b"{bad", headers={"X-Secret": "wrong"}), 401, "bad_secret")
+        assert room.door.unreads == []
+        await is_problem(await c.post(HOOK, data=b"{bad", headers=headers), 400, "bad_json")
+    (kept,) = room.door.unreads
+    assert (kept.source, kept.body, kept.cut) == ("plain", b"{bad", False)
+    assert kept.reason == "bad_json: the body is not JSON"
+    assert kept.headers["x-event"] == "Push"
+    assert not any("secret" in value for value in kept.headers.values())
+    assert {"x-own", "cookie", "x-secret"}.isdisjoint(kept.headers)
+
+
+async def test_a_sender_that_would_punish_us_is_answered_2xx() -> None:
+    """Where a source says so, what cannot be read is answered 202, kept, and counted as refused."""
+    room = Room()
+    room.source.manners = Manners(unreadable=202)
+    async with served(room) as c:
+        response = await c.post(HOOK, data=b"{bad")
+        assert (response.status, (await response.json())["status"]) == (202, "unreadable")
+    assert len(room.door.unreads) == 1
+    assert room.count("webhooks_rejected_total", source="plain", reason="bad_json") == 1
+    assert room.hearing.noted == [("unreadable", "plain"), ("heard", "plain", 0)]
+
+
+async def test_unreadable_delivery_that_could_not_be_kept_is_503() -> None:
+    """Nothing is answered 2xx, nor refused for good, that the dead letters do not have."""
+    room = Room()
+    room.source.manners = Manners(unreadable=202)
+    room.door.error = StoreUnavailable("full")
+    async with served(room) as c:
+        await is_problem(await c.post(HOOK, data=b"{bad"), 503, "store_unavailable")
+    assert room.hearing.noted[-1] == ("turned_away", "plain", 503)
+
+
+async def test_partly_readable_delivery_is_taken_and_kept() -> None:
+    """What can be read is accepted; because of the rest the whole delivery goes to the dead letters, too."""
+    room = Room()
+    async with served(room) as c:
+        assert (await c.post(HOOK, data=b'["1", "odd: alerts[3]"]')).status == 202
+    assert room.door.unreads[0].reason == "odd: alerts[3]"
+    assert len(room.door.told) == 2
+    assert room.hearing.noted == [("unreadable", "plain"), ("heard", "plain", 2)]
+
+
+async def test_huge_unreadable_body_is_cut() -> None:
+    """Of an unreadable body beyond 1 MiB only the beginning is kept, and the letter says so."""
+    room = Room()
+    sent = b"{" + b"x" * MOST_KEPT
+    async with served(room, max_body=MOST_KEPT * 2) as c:
+        await is_problem(await c.post(HOOK, data=io.BytesIO(sent)), 400, "bad_json")
+    assert room.door.unreads[0].cut
+    assert room.door.unreads[0].body == sent[: 16 << 10]
+
+
+async def test_a_source_may_greet_and_answer_in_its_own_words() -> None:
+    """A handshake is answered before the secret is asked for; a taken delivery as its source says."""
+    room = Room(secrets=(b"s",), source=SpeakingSource())
+    async with served(room) as c:
+        greeted = await c.post(HOOK, data=b"hello")
+        assert (greeted.status, await greeted.text()) == (200, "hello yourself")
+        assert room.source.parsed == []
+        await is_problem(await c.post(HOOK, data=b"[2]"), 401, "bad_secret")
+        answered = await c.post(HOOK, data=b"[2]", headers={"X-Secret": "s"})
+        assert (answered.status, await answered.read()) == (200, b"")
+        assert (await c.post(HOOK, data=b"[1]", headers={"X-Secret": "s"})).status == 202
+    assert len(room.door.told) == 2
+
+
+async def test_who_was_heard_and_who_was_not_is_noted() -> None:
+    """The watch hears of every taken delivery and of every answer that is not 2xx."""
+    room = Room(secrets=(b"s",))
+    async with served(room) as c:
+        await c.post(HOOK, data=b"[1]", headers={"X-Secret": "s"})
+        await c.post(HOOK, data=b"[1]")
+        await c.post(HOOK, data=b"x" * (MAX_BODY + 1), headers={"X-Secret": "s"})
+        await c.get(HOOK)
+    assert room.hearing.noted == [
+        ("heard", "plain", 1),
+        ("turned_away", "plain", 401),
+        ("turned_away", "plain", 413),
+        ("turned_away", "plain", 405),
+    ]
+
+
+async def test_dashes_and_underscores_name_the_same_source() -> None:
+    """A source with two words may be written as people write it in URLs."""
+    room = Room(kind="plain_json")
+    async with served(room) as c:
+        assert (await c.post("/webhooks/plain-json", data=b"[]")).status == 202
+        assert (await c.post("/webhooks/plain_json", data=b"[]")).status == 202

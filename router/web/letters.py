@@ -1,0 +1,156 @@
+"""/api/v1/dead-letters: what could not be read, decided or delivered, and doing it again.
+
+A replay does what the letter's kind asks for, through the same door as everything else, and
+deletes the letter only after that is durable. So a crash in between leaves the letter, and a second
+replay is harmless: the door knows what it has taken.
+
+===============  =================================================================
+kind             a replay
+===============  =================================================================
+``unreadable``   reads the delivery again, as its source reads today
+``undelivered``  tells the destination once more what it should show now
+``undecidable``  decides the event again
+``undecodable``  tries to decode it with this release, then decides it
+===============  =================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+from router.kit.scrub import scrub
+from router.model import codec
+from router.model.errors import Rejected
+from router.model.events import Doubt, Settled, Trouble, Unread
+from router.web.answers import answer, known, limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from router.ports import DeadLetter, Intake, Reader, Source, Taken
+
+_KINDS = ("undecidable", "undecodable", "undelivered", "unreadable")
+#: Of an event in a list: as much as a person reads.
+_SHOWN = 4096
+
+
+class Letters:
+    """The handlers; the API guards them."""
+
+    def __init__(self, reader: Reader, intake: Intake, sources: Mapping[str, Source]) -> None:
+        self._reader, self._intake, self._sources = reader, intake, sources
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the paths."""
+        base = "/api/v1/dead-letters"
+        return [
+            web.get(base, self.list),
+            web.get(f"{base}/{{id}}", self.show),
+            web.post(f"{base}/{{id}}/replay", self.replay),
+            web.post(f"{base}/{{id}}/drop", self.drop),
+        ]
+
+    async def list(self, request: web.Request) -> web.Response:
+        """List dead letters, newest first; ``kind``, ``source``, ``limit``."""
+        known(request, {"limit", "kind", "source"})
+        kind, source = request.query.get("kind", ""), request.query.get("source", "")
+        if kind and kind not in _KINDS:
+            raise Rejected(400, "bad_query", f"kind must be one of {', '.join(_KINDS)}")
+        found = await self._reader.dead_letters(limit=limit(request), kind=kind, source=source)
+        return answer({"dead_letters": [view(x) for x in found]})
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Show one dead letter with its headers and body, secrets taken out."""
+        return answer(view(await self._letter(request), whole=True))
+
+    async def replay(self, request: web.Request) -> web.Response:
+        """Do again what the letter holds; on success the letter is gone."""
+        letter = await self._letter(request)
+        taken = await self._again(letter)
+        await self._reader.drop_dead_letter(letter.id)
+        said = {"status": "replayed", "accepted": taken.accepted, "repeated": taken.repeated}
+        return answer(said, 202)
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """Delete a dead letter for good."""
+        letter = await self._letter(request)
+        await self._reader.drop_dead_letter(letter.id)
+        return answer({"status": "dropped", "id": letter.id})
+
+    async def _letter(self, request: web.Request) -> DeadLetter:
+        letter = await self._reader.dead_letter(request.match_info["id"])
+        if letter is None:
+            raise Rejected(
+                404,
+                "unknown_dead_letter",
+                "no such dead letter; it may have been replayed or dropped",
+            )
+        return letter
+
+    async def _again(self, letter: DeadLetter) -> Taken:
+        if letter.kind == "undelivered":
+            return await self._tell_again(letter)
+        try:
+            event = codec.stored(letter.payload)
+        except codec.Undecodable as exc:
+            raise _cannot(f"this release ({letter.kind}) cannot decode it: {exc}") from exc
+        if isinstance(event, Unread):
+            return await self._read_again(event)
+        return await self._intake.again(event)
+
+    async def _read_again(self, event: Unread) -> Taken:
+        """Read a delivery as if it had come now; that it is authentic was checked when it came."""
+        source = self._sources.get(event.source)
+        if source is None:
+            raise _cannot(f"there is no source {event.source!r} any more")
+        if event.cut:
+            raise _cannot("the body was too large to be kept whole")
+        try:
+            told = source.parse(event.headers, event.body)
+        except Rejected as exc:
+            raise _cannot(f"still unreadable: {exc.detail}") from exc
+        if troubles := [t.reason for t in told if isinstance(t, Trouble)]:
+            raise _cannot(f"still not wholly readable; the rest was accepted when it came: {troubles[0]}")
+        return await self._intake.take(event.source, told)
+
+    async def _tell_again(self, letter: DeadLetter) -> Taken:
+        try:
+            event = msgspec.json.decode(letter.payload, type=Settled)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise _cannot(f"this release cannot decode it: {exc}") from exc
+        return await self._intake.doubt(Doubt(event.group, event.generation, event.target, revive=True))
+
+
+def _cannot(why: str) -> Rejected:
+    return Rejected(409, "cannot_replay", f"{why}; the dead letter was left as it is")
+
+
+def view(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
+    """Return a dead letter for people; of a delivery the body only where it is asked for, without secrets."""
+    row: dict[str, Any] = {
+        "id": letter.id,
+        "at": letter.at,
+        "kind": letter.kind,
+        "source": letter.source,
+        "reason": letter.reason,
+        "size": letter.size,
+    }
+    if letter.kind != "unreadable":
+        return row | {"payload": letter.payload[:_SHOWN].decode("utf-8", "replace")}
+    event = _unread(letter) if whole else None
+    if event is not None:
+        body = scrub(event.body, event.headers.get("content-type", ""))
+        shown = {"headers": event.headers, "body": body.decode("utf-8", "replace"), "cut": event.cut}
+        row |= shown
+    return row
+
+
+def _unread(letter: DeadLetter) -> Unread | None:
+    try:
+        event = codec.stored(letter.payload)
+    except codec.Undecodable:
+        return None
+    return event if isinstance(event, Unread) else None
