@@ -3,10 +3,11 @@
 The rooms, in the order a newcomer should read them:
 
 - ``model/``     the nouns: events, deploys, incidents, outcomes, reasons, keys. No I/O.
-- ``ports.py``   every Protocol one can implement: Source, Notifier, Clock.
+- ``ports/``     every Protocol one can implement: Source, Poller, Notifier, Clock.
 - ``decide/``    the pure core: (event, snapshot, rulebook, now) -> Decision with its reasons.
 - ``rulebook/``  rules/*.yaml -> typed rules; all errors at once, with file and path.
 - ``sources/``   one file per sender: raw bytes and headers -> verified, typed events. No I/O.
+- ``poll/``     one file per API that is asked now and then for what webhooks lost.
 - ``work/``      the loops: door, partitions, delivery. The only place that orders steps.
 - ``store/``     Redis: scripts, leases, inbox, commit, the embedded server.
 - ``notify/``    one file per vendor: render (pure) and send (thin).
@@ -14,6 +15,8 @@ The rooms, in the order a newcomer should read them:
 - ``kit/``       clock, tasks, backoff, loader: nothing about alerts.
 - ``settings.py``  the environment as one frozen object.
 - ``app.py``     the composition root: the only place that names drivers.
+- ``commands.py``  commands that ask a running router: dead letters, capture.
+- ``remote.py``  their HTTP client.
 - ``demo.py``    plays the story of docs/tutorial.md against a running router.
 - ``__main__.py``  the command line.
 """

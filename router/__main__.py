@@ -1,4 +1,4 @@
-"""The command line: ``router serve | check | demo``.
+"""The command line: ``router serve | check | demo | dlq | capture``.
 
 Users' mistakes end with a short text on standard error and exit code 2, never with a
 traceback.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
-from router import __version__, settings
+from router import __version__, commands, settings
 from router.kit import logs
 from router.model.errors import ConfigError
 
@@ -169,6 +169,9 @@ def demo(url: str, fast: bool, output: str) -> None:  # noqa: FBT001  a command-
 
     sys.exit(uvloop.run(play(url, pause_s=0.0 if fast else 0.7, as_json=output == "json")))
 
+
+main.add_command(commands.dlq)
+main.add_command(commands.capture)
 
 if __name__ == "__main__":
     main()

@@ -25,31 +25,36 @@ from router.kit.clock import SystemClock
 from router.kit.metrics import Metrics
 from router.kit.tasks import Tasks
 from router.model.errors import ConfigError, Problem, StoreUnavailable
-from router.ports import NotifierContext, NotifierSpec
+from router.ports import NotifierContext, NotifierSpec, PollerContext
 from router.rulebook import load as rules
 from router.store import checks
 from router.store.link import Link, connect
 from router.store.reads import RedisReader
 from router.store.server import EmbeddedServer, find_binary
 from router.store.store import RedisStore
-from router.web.api import Api
+from router.web.api import Access, Api
+from router.web.bodies import Limits
+from router.web.letters import Letters
 from router.web.server import Health, make_app
-from router.web.webhooks import Webhooks
+from router.web.tap import Tap
+from router.web.webhooks import Ears, Webhooks
 from router.work.delivery import Deliveries
 from router.work.door import Door
 from router.work.engine import Engine
 from router.work.leases import Leases
+from router.work.polling import Polling
+from router.work.senders import Senders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.ports import Clock, Notifier, Source
+    from router.ports import Clock, Notifier, Poller, Source
     from router.rulebook.book import Rulebook, Target
     from router.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-SOURCES, NOTIFIERS = "router.sources", "router.notify"
+SOURCES, NOTIFIERS, POLLERS = "router.sources", "router.notify", "router.poll"
 
 
 def notifier_specs() -> dict[str, NotifierSpec]:
@@ -84,21 +89,48 @@ class App:
         self.metrics.build.labels(__version__).set(1)
         self.tasks = Tasks()
         self.loopback = is_loopback(settings.host)
-        self.sources: dict[str, Source] = {k: loader.load(SOURCES, k)() for k in loader.kinds(SOURCES)}
         book = load_rules(Path(settings.rules))
         self.book = dataclasses.replace(book, retention=timedelta(days=settings.retention_days))
+        self.sources = self._make_sources()
+        self.pollers = self._make_pollers()
         self.metrics.rules_ok.set(1)
         self.notifiers = self._make_notifiers()
         self.log_only: dict[str, str] = self._without_credentials()
-        self.open_sources = [k for k in self.sources if not settings.source_secrets(k)]
+        without = [k for k in self.sources if not settings.source_secrets(k)]
+        # Off loopback what has no secret is closed, unless it was asked for: nobody sets ten to use three.
+        open_ = self.loopback or settings.allow_open_sources
+        self.open_sources, self.closed_sources = (without, []) if open_ else ([], without)
         self._refuse_unknown_sources()
         self._refuse_unsafe()
         self.server: EmbeddedServer | None = None
         self.links: list[Link] = []
+        self.pollings: list[Polling] = []
         self.port = 0
         self.draining = False
 
     # --- before anything is opened ------------------------------------------------------------------
+
+    def _make_sources(self) -> dict[str, Source]:
+        """Return every source there is: one of each file, and one of each mapping in the rules."""
+        found: dict[str, Source] = {k: loader.load(SOURCES, k)() for k in loader.kinds(SOURCES)}
+        taken = sorted(found.keys() & self.book.mappings.keys())
+        text = "a source of its own has this name"
+        checks.refuse([Problem("rules", f"sources: {n}", text, "give the mapping another") for n in taken])
+        return found | {n: loader.load(SOURCES, "generic")(m) for n, m in self.book.mappings.items()}
+
+    def _make_pollers(self) -> list[Poller]:
+        """Return every poller there is, those whose API's address is not set, too."""
+        s = self.settings
+        context = PollerContext(
+            clock=self.clock,
+            settings={
+                "argocd_api_url": s.argocd_api_url,
+                "argocd_api_token": s.argocd_api_token.get_secret_value(),
+                "argocd_api_ca": s.argocd_api_ca,
+            },
+        )
+        self.polled = {name.removesuffix("_url") for name, value in context.settings.items() if value}
+        return [loader.load(POLLERS, kind)(context) for kind in loader.kinds(POLLERS)]
 
     def _make_notifiers(self) -> dict[str, Notifier]:
         s = self.settings
@@ -122,24 +154,23 @@ class App:
         return {t.id: lack for t in targets if (lack := self.notifiers[t.kind].ready(t.options))}
 
     def _refuse_unknown_sources(self) -> None:
-        """A secret for a source that does not exist protects nothing: it is a spelling mistake."""
+        """A secret for a source that does not exist protects nothing, a watch for one sees nothing."""
         known = ", ".join(self.sources)
         unknown = sorted(set(self.settings.webhook_secrets) - set(self.sources))
-        names = [f"ROUTER_SOURCE_{kind.upper()}_SECRETS" for kind in unknown]
-        checks.refuse(
-            [Problem("environment", n, "there is no such source", f"there are: {known}") for n in names]
-        )
+        names = [("environment", f"ROUTER_SOURCE_{kind.upper()}_SECRETS") for kind in unknown]
+        watchable = {*self.sources, *(p.kind for p in self.pollers)}
+        names += [("rules", f"senders: {name}") for name in sorted(set(self.book.senders) - watchable)]
+        checks.refuse([Problem(f, n, "there is no such source", f"there are: {known}") for f, n in names])
 
     def _refuse_unsafe(self) -> None:
-        """Off loopback, what is open to anybody or tells nobody must have been asked for."""
+        """Off loopback, what takes nothing, or tells nobody, must have been asked for."""
         if self.loopback:
             return
         problems = []
-        if self.open_sources and not self.settings.allow_open_sources:
-            text = f"no secret is set, and {self.settings.listen} is not loopback"
-            hint = "set it, or say ROUTER_ALLOW_OPEN_SOURCES=true"
-            names = [f"ROUTER_SOURCE_{kind.upper()}_SECRETS" for kind in self.open_sources]
-            problems += [Problem("environment", name, text, hint) for name in names]
+        if len(self.closed_sources) == len(self.sources):
+            text = f"no source has a secret, and {self.settings.listen} is not loopback"
+            hint = "set those of your senders, or say ROUTER_ALLOW_OPEN_SOURCES=true"
+            problems.append(Problem("environment", "ROUTER_SOURCE_<KIND>_SECRETS", text, hint))
         if self.log_only and not self.settings.allow_log_only:
             problems += [
                 Problem(
@@ -196,15 +227,33 @@ class App:
             timeout_s=self.settings.delivery_timeout_seconds,
         )  # fmt: skip
         self.engine.outbox = self.deliveries
+        self.senders = Senders(
+            work_store, self.door, lambda: self.book, self.clock, self.metrics,
+            {kind: source.manners for kind, source in self.sources.items()},
+        )  # fmt: skip
+        self.senders.judges = lambda: 0 in self.engine.partitions
         self.leases.busy, self.leases.leave = self.deliveries.busy, self.deliveries.leave
         await self.leases.turn()
         self.tasks.keep("door", self.door.run)
         self.tasks.keep("engine", self.engine.run)
         self.tasks.keep("leases", self.leases.run)
         self.tasks.keep("replicas", self._watch_replicas)
+        self.tasks.keep("senders", self.senders.run)
+        for poller in self.pollers:
+            if poller.kind in self.polled:
+                self._poll(poller)
         self.deliveries.start(self.tasks)
         await self._listen(reader)
         self._say()
+
+    def _poll(self, poller: Poller) -> None:
+        polling = Polling(
+            poller, self.sources[poller.source], self.door, self.senders, self.clock, self.metrics,
+            self.settings.poll_seconds,
+        )  # fmt: skip
+        polling.mine = lambda: 0 in self.engine.partitions
+        self.pollings.append(polling)
+        self.tasks.keep(f"poll-{poller.kind}", polling.run)
 
     async def _store_url(self) -> str:
         url = self.settings.redis_url.get_secret_value()
@@ -258,13 +307,18 @@ class App:
 
     async def _listen(self, reader: RedisReader) -> None:
         s = self.settings
-        secrets = {k: s.source_secrets(k) for k in self.sources}
-        webhooks = Webhooks(self.sources, secrets, self.door, self.clock, self.metrics, s.max_body)
-        tokens = [t.get_secret_value().encode() for t in s.api_tokens]
-        api = Api(reader, self.door, self.clock, tokens, open_=self.loopback)
+        secrets = {k: None if k in self.closed_sources else s.source_secrets(k) for k in self.sources}
+        tap = Tap(self.metrics.captures)
+        webhooks = Webhooks(
+            self.sources, secrets, self.door, self.clock, self.metrics, Limits(s.max_body),
+            Ears(self.senders, tap),
+        )  # fmt: skip
+        access = Access([t.get_secret_value().encode() for t in s.api_tokens], self.loopback)
+        letters = Letters(reader, self.door, self.sources)
+        api = Api(reader, self.door, self.clock, letters, tap, access)
         health = Health(reader, self.metrics, self._not_ready)
         self.runner = web.AppRunner(
-            make_app(webhooks, api, health, s.max_body),
+            make_app(webhooks, api, health, s.max_body, tap),
             access_log=None,
             keepalive_timeout=75,
             shutdown_timeout=min(5.0, s.drain_seconds),
@@ -295,6 +349,8 @@ class App:
                 sources=self.open_sources,
                 why="no secret is configured; fine on loopback only",
             )
+        if self.closed_sources:
+            log.info("closed_sources", sources=self.closed_sources, why="no secret is configured for them")
         for target, lack in self.log_only.items():
             log.warning("log_only", target=target, lacks=lack)
         log.info(
@@ -321,6 +377,8 @@ class App:
                 await self.leases.release_all()
             for notifier in self.notifiers.values():
                 await notifier.close()
+            for poller in self.pollers:
+                await poller.close()
             for link in self.links:
                 await link.close()
         finally:

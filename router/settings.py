@@ -12,13 +12,13 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from router.kit import values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,10 +36,6 @@ _SOURCE = re.compile(r"ROUTER_SOURCE_([A-Z][A-Z0-9_]*)_SECRETS(_FILE)?")
 _SERVICE_LINK = re.compile(
     r"ROUTER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
 )
-_SIZE = re.compile(r"(\d{1,12})\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
-_UNITS = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
-_REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,110 +60,16 @@ class SettingsError(Exception):
         self.problems = tuple(problems)
 
 
-def _split(value: object) -> object:
-    """Take several secrets from one text: commas or new lines between them, blanks around them ignored."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in re.split(r"[,\n]", value) if part.strip())
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    """Return (host, port) of ``host:port`` or ``[v6]:port``; the ValueError says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host:
-        raise ValueError("needs host:port, for example 0.0.0.0:8080 or [::1]:8080")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise ValueError("the port must be a number from 0 to 65535")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        known = _is_ipv6(host)
-    else:
-        known = _HOST.fullmatch(host) is not None
-    if not known:
-        raise ValueError("the host must be a name, an IPv4 address, or an IPv6 address in brackets: [::1]")
-    return host, int(port)
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _size(value: object) -> object:
-    """Return the bytes of ``8MiB``, ``500kB`` or a plain number; what is no text is left to pydantic."""
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise ValueError("needs a size such as 8MiB, 500KiB or a number of bytes")
-    return int(match[1]) * _UNITS[(match[2] or "B").lower()]
-
-
-def _http_url(text: str) -> str:
-    """Check a base URL: http(s), a host, neither user nor query. The text may be empty."""
-    if not text:
-        return text
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("needs a URL that begins with https:// or http:// and names a host")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("the URL may hold neither user, query nor fragment")
-    _ = parts.port  # raises ValueError where it is not a port
-    return text.rstrip("/")
-
-
-def _redis_hosts(text: str, *, default_port: int, several: bool) -> None:
-    hosts = text.split(",")
-    if len(hosts) > 1 and not several:
-        raise ValueError("this scheme takes one host; use redis+sentinel:// or redis+cluster:// for several")
-    for host in hosts:
-        bare = host.endswith("]") or ":" not in host
-        _host_port(f"{host}:{default_port}" if bare else host)
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    """Check scheme, hosts, service and database. Says what is wrong without a word of the URL."""
-    text = value.get_secret_value()
-    if not text:
-        return value
-    scheme, sep, rest = text.partition("://")
-    if not sep or scheme not in _REDIS:
-        raise ValueError(f"the scheme must be one of {', '.join(f'{s}://' for s in _REDIS)}")
-    authority, _, path = rest.partition("?")[0].partition("/")
-    hosts = authority.rpartition("@")[2]
-    segments = [s for s in path.split("/") if s]
-    if scheme == "unix":
-        if hosts or not segments:
-            raise ValueError("a unix:// URL needs an absolute path: unix:///run/redis.sock")
-        return value
-    kind = scheme.partition("+")[2]
-    if not hosts:
-        raise ValueError("no host is named")
-    _redis_hosts(hosts, default_port=26379 if kind == "sentinel" else 6379, several=bool(kind))
-    if kind == "sentinel":
-        if not segments or segments[0].isdigit():
-            raise ValueError("a sentinel URL names its service: redis+sentinel://host:26379/service/0")
-        segments = segments[1:]
-    if len(segments) > 1 or not all(s.isascii() and s.isdigit() for s in segments):
-        raise ValueError("after the host only a database number may follow: /0")
-    if kind == "cluster" and segments not in ([], ["0"]):
-        raise ValueError("a cluster has no database but 0")
-    return value
-
-
 def _setting(default: Any, kind: str, meaning: str, *, secret: bool = False, **limits: Any) -> Any:
     """Declare a setting; ``kind`` and ``meaning`` are columns of the table in docs/reference/settings.md."""
     return Field(default, description=meaning, json_schema_extra={"kind": kind, "secret": secret}, **limits)
 
 
-Listen = Annotated[str, AfterValidator(lambda text: _host_port(text) and text)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split)]
-Size = Annotated[int, BeforeValidator(_size)]
-Url = Annotated[str, AfterValidator(_http_url)]
+Listen = Annotated[str, AfterValidator(lambda text: values.host_port(text) and text)]
+RedisUrl = Annotated[SecretStr, AfterValidator(values.redis_url)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(values.split)]
+Size = Annotated[int, BeforeValidator(values.size)]
+Url = Annotated[str, AfterValidator(values.http_url)]
 # slack_sdk joins by urljoin, which drops the last segment of a base without its slash.
 SlashedUrl = Annotated[Url, AfterValidator(lambda url: url and f"{url}/")]
 _NONE: Final = SecretStr("")
@@ -216,6 +118,18 @@ class Settings(BaseSettings):
     )
     pagerduty_events_url: Url = _setting("https://events.pagerduty.com", "URL", "PagerDuty's Events API.")
     pagerduty_api_url: Url = _setting("https://api.pagerduty.com", "URL", "PagerDuty's REST API.")
+    argocd_api_url: Url = _setting(
+        "", "URL", "Argo CD's API, to poll for syncs that its notifications lost. Empty: not polled."
+    )
+    argocd_api_token: SecretStr = _setting(
+        _NONE, "secret", "Token of an Argo CD account that may get applications.", secret=True
+    )
+    argocd_api_ca: str = _setting(
+        "", "file", "Certificates by which Argo CD's API is known. Empty: the system's."
+    )
+    poll_seconds: float = _setting(
+        60.0, "seconds, 5 to 3600", "How long between two polls of an API.", ge=5, le=3600
+    )
     slack_api_url: SlashedUrl = _setting("https://slack.com/api/", "URL", "Slack's Web API.")
     slack_bot_token: SecretStr = _setting(
         _NONE, "secret", "The Slack app's bot token, `xoxb-...`.", secret=True
@@ -246,12 +160,12 @@ class Settings(BaseSettings):
     @property
     def host(self) -> str:
         """The host part of ``listen``, an IPv6 address without its brackets."""
-        return _host_port(self.listen)[0]
+        return values.host_port(self.listen)[0]
 
     @property
     def port(self) -> int:
         """The port part of ``listen``."""
-        return _host_port(self.listen)[1]
+        return values.host_port(self.listen)[1]
 
     def source_secrets(self, kind: str) -> tuple[bytes, ...]:
         """Return the secrets of this kind of source as bytes, in the order they were given; () if none."""
@@ -323,7 +237,7 @@ class Environment(PydanticBaseSettingsSource):
         found: dict[str, str] = {}
         for kind in sorted(kinds):
             text, variable = self._text(f"{PREFIX}SOURCE_{kind}_SECRETS", secret=True)
-            if text is not None and not _split(text):
+            if text is not None and not values.split(text):
                 self._problem(variable, "holds no secret, only separators")
             elif text is not None:
                 found[kind.lower()] = text

@@ -28,6 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-long", action="store_true", help="run the long form of the chaos tests")
 
 
+#: Tables that a test wants to be read, also where it passes.
+TABLES: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for table in TABLES:
+        terminalreporter.write_line(table)
+
+
 def need(*names: str) -> str:
     """Return the path of the first of these programs, or skip (fail in CI)."""
     for name in names:

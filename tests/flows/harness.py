@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -90,7 +91,7 @@ class Client:
         self.base, self.session = f"http://127.0.0.1:{port}", session
 
     async def post(self, path: str, body: Any, **kwargs: Any) -> tuple[int, Any]:
-        how = {"json": body} if not isinstance(body, bytes) else {"data": body}
+        how = {"data": body} if isinstance(body, bytes | io.BytesIO) else {"json": body}
         async with self.session.post(self.base + path, **how, **kwargs) as r:
             return r.status, await r.json(content_type=None) if "json" in r.content_type else await r.text()
 
