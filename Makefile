@@ -5,7 +5,7 @@ ARGS ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-fast lint types contracts check bench chaos lock clean
+.PHONY: help venv run demo test test-fast lint types contracts check bench chaos fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,9 +55,16 @@ chaos: $(VENV)/.installed-dev ## kill processes for a long while, and count what
 	@.ci/services.sh
 	@$(VENV)/bin/pytest tests/chaos -m chaos --chaos-long $(ARGS)
 
-lock: ## solve both lock files anew; UPGRADE=1 takes newer releases
+.venv-fuzz/.installed: $(INPUTS) requirements-fuzz.lock
+	@PYTHON='$(PYTHON)' .ci/bootstrap.sh .venv-fuzz requirements-fuzz.lock
+	@touch $@
+
+fuzz: .venv-fuzz/.installed ## fuzz every source, 2 minutes; for longer: make fuzz ARGS='--seconds 3600'
+	@.venv-fuzz/bin/python -m tests.fuzz $(ARGS)
+
+lock: ## solve the lock files anew; UPGRADE=1 takes newer releases
 	@PYTHON='$(PYTHON)' .ci/lock.sh $(if $(UPGRADE),--upgrade)
 
 clean: ## remove what was made here, but not data/
-	@rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) .venv-fuzz build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Solve pyproject.toml into requirements.lock and requirements-dev.lock, every file by its hash.
+# Solve pyproject.toml into requirements.lock, requirements-dev.lock and requirements-fuzz.lock, every file by its hash.
 # Usage: .ci/lock.sh [--upgrade]. Run it with Python 3.11, the oldest that is supported.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,4 +18,5 @@ compile() {
 }
 compile "$@" --output-file requirements.lock
 compile "$@" --extra test --extra lint --constraint requirements.lock --output-file requirements-dev.lock
-echo "wrote requirements.lock and requirements-dev.lock; now: make test check"
+compile "$@" --extra fuzz --constraint requirements-dev.lock --output-file requirements-fuzz.lock
+echo "wrote requirements.lock, requirements-dev.lock and requirements-fuzz.lock; now: make test check"
