@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from click import Group
 
 import router
 from router import settings
@@ -57,6 +58,9 @@ def test_commands_exist(page: Path) -> None:
             continue
         command = main.commands.get(match[1])
         assert command is not None, f"there is no router {match[1]}"
+        if isinstance(command, Group) and (below := re.match(r" ([a-z-]+)", match[2])) is not None:
+            command = command.commands.get(below[1])
+            assert command is not None, f"there is no router {match[1]} {below[1]}"
         options = {o for p in command.params for o in p.opts}
         assert set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", match[2])) <= options, line
 
