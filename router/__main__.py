@@ -1,4 +1,4 @@
-"""The command line: ``router serve | check | demo | dlq | capture``.
+"""The command line: ``router serve | check | demo | dlq | senders | capture``.
 
 Users' mistakes end with a short text on standard error and exit code 2, never with a
 traceback.
@@ -171,6 +171,7 @@ def demo(url: str, fast: bool, output: str) -> None:  # noqa: FBT001  a command-
 
 
 main.add_command(commands.dlq)
+main.add_command(commands.senders)
 main.add_command(commands.capture)
 
 if __name__ == "__main__":

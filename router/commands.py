@@ -1,4 +1,4 @@
-"""``router dlq`` and ``router capture``: commands that ask a running router.
+"""``router dlq``, ``router senders`` and ``router capture``: commands that ask a running router.
 
 All of them take ``--url`` and ``--token`` (or INCIDENT_ROUTER_URL and INCIDENT_ROUTER_TOKEN). What
 cannot be done ends with a sentence on standard error and exit code 1.
@@ -147,6 +147,24 @@ def drop(
     sys.exit(1 if failed else 0)
 
 
+@click.command("senders")
+@_as
+@_asks
+def senders(output: str, url: str, token: str) -> None:
+    """List who sends, when each was last heard, and what is wrong with it.
+
+    Example: router senders
+    """
+    found = _run(lambda r: r.get("/api/v1/senders"), url, token)["senders"]
+    if output == "json":
+        click.echo(json.dumps({"senders": found}))
+        return
+    rows = [
+        (x["source"], (x["heard"] or "never")[:19], str(x["refused"]), ", ".join(x["wrong"])) for x in found
+    ]
+    _table(("SENDER", "HEARD (UTC)", "REFUSED", "WRONG"), rows)
+
+
 @click.command()
 @click.option("--source", default="", help="Only of this source.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Append here; else print.")
@@ -165,6 +183,7 @@ def capture(source: str, out: Path | None, count: int | None, url: str, token: s
 
 
 _BASE = "/api/v1/dead-letters"
+_DONE = {"replay": "replayed", "drop": "dropped"}
 
 
 async def _list(remote: Remote, source: str, kind: str | None, limit: int) -> list[dict[str, Any]]:
@@ -226,7 +245,7 @@ async def _each(remote: Remote, pick: _Pick, act: str) -> tuple[int, int]:
             click.echo(f"{letter_id}: {exc}", err=True)
         else:
             done += 1
-            click.echo(f"{letter_id}: {act} done")
+            click.echo(f"{letter_id}: {_DONE[act]}")
     return done, failed
 
 

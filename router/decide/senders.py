@@ -7,6 +7,7 @@ that begins anew, tell the same alert and not a second one.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,25 @@ class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
     unreadable_since: datetime | None = None
     unreadable_at: datetime | None = None
     trouble: str = ""
+
+
+#: Under which names notes are stored: one of each sender, and one of each alert that was told.
+NOTE: Final = "note:"
+TOLD: Final = "told:"
+decode: Final = msgspec.json.Decoder(Noted).decode
+
+
+def split(stored: Mapping[str, bytes]) -> tuple[dict[str, Noted], list[str]]:
+    """Return the notes by sender, and the alerts (``<alertname>:<sender>``) that are not over.
+
+    A note that this release cannot read is as if it had not been made: the sender is heard anew.
+    """
+    notes: dict[str, Noted] = {}
+    for name, raw in stored.items():
+        if name.startswith(NOTE):
+            with contextlib.suppress(msgspec.DecodeError):
+                notes[name.removeprefix(NOTE)] = decode(raw)
+    return notes, [name.removeprefix(TOLD) for name in stored if name.startswith(TOLD)]
 
 
 def alerts(

@@ -27,6 +27,7 @@ class Manners(msgspec.Struct, frozen=True):
             us off. Either way the delivery goes to the dead letters.
         accepted: what to answer when all is well; Slack shows nothing but to a 200.
         methods: how it sends.
+        why_not: what makes it send by another method, and what to do; a clause.
         keeps: names of headers, in lower case, that tell about the delivery and hold no secret.
         delivery: headers that may hold the delivery's id, the best first.
         gives_up_after: answers other than 2xx in a row after which it sends no more; 0: it never stops.
@@ -36,6 +37,7 @@ class Manners(msgspec.Struct, frozen=True):
     unreadable: int = 400
     accepted: int = 202
     methods: tuple[str, ...] = ("POST",)
+    why_not: str = ""
     keeps: tuple[str, ...] = ()
     delivery: tuple[str, ...] = ()
     gives_up_after: int = 0

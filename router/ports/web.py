@@ -57,6 +57,9 @@ class Reader(Protocol):
     async def changes(self, *, limit: int) -> list[tuple[str, Change]]:
         """Return changes with their services, newest first."""
 
+    async def sender_notes(self) -> dict[str, bytes]:
+        """Return what was noted of senders."""
+
     async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
         """Return dead letters, newest first, without the bulk of their payloads."""
 

@@ -61,6 +61,10 @@ class ArgoRollouts:
     kind: Final = "argo_rollouts"
     manners: Final = Manners(
         unreadable=400,  # it logs the answer, where an operator finds it
+        why_not=(
+            "the notifications engine sends GET, with the plain message, where the template has no part for "
+            "this webhook, or no `method: POST` in it"
+        ),
         revive="nothing: Argo Rollouts never stops by itself, and never sends again what was lost",
     )
 

@@ -53,6 +53,10 @@ class ArgoCD:
     kind: Final = "argocd"
     manners: Final = Manners(
         unreadable=400,  # it logs the answer, where an operator finds it
+        why_not=(
+            "the notifications engine sends GET, with the plain message, where the template has no part for "
+            "this webhook, or no `method: POST` in it"
+        ),
         revive="nothing: Argo CD's notifications controller never stops by itself",
     )
 

@@ -33,6 +33,7 @@ class RedisReader:
 
     def __init__(self, store: RedisStore) -> None:
         self._keys = store.keys
+        self.sender_notes = store.sender_notes
         self._link = store.link
 
     async def ping(self) -> None:

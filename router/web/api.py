@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
+from router.decide import senders
 from router.model.errors import Rejected
 from router.model.events import Command, CommandKind
 from router.model.keys import digest, split_incident_id
@@ -71,6 +72,7 @@ class Api:
             g("/api/v1/deploys", self._guarded(self.deploys)),
             g("/api/v1/changes", self._guarded(self.changes)),
             g("/api/v1/deliveries", self._guarded(self.deliveries)),
+            g("/api/v1/senders", self._guarded(self.senders)),
             g("/api/v1/status", self._guarded(self.status)),
             *(web.route(r.method, r.path, self._guarded(r.handler)) for r in self._letters.routes()),
         ]
@@ -164,6 +166,12 @@ class Api:
         """Send every authentic delivery of this process as a line of JSON, as it comes; ``source``."""
         known(request, {"source"})
         return await self._tap.handle(request, request.query.get("source", ""))
+
+    async def senders(self, request: web.Request) -> web.Response:
+        """List who sends, when each was last heard, and what is wrong with it."""
+        known(request, set())
+        notes, told = senders.split(await self._reader.sender_notes())
+        return answer({"senders": [views.sender(name, note, told) for name, note in sorted(notes.items())]})
 
     async def status(self, _: web.Request) -> web.Response:
         """Show how much waits where."""

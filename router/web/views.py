@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from router.decide.senders import Noted
     from router.model.deploys import Change, Deploy
     from router.model.events import Alert
     from router.model.incidents import Entry, Incident, Suspect
@@ -81,6 +82,20 @@ def suspect(s: Suspect) -> dict[str, Any]:
         "url": s.url,
         "for": [{"why": r.why, "text": r.text, "weight": r.weight} for r in s.reasons if r.weight >= 0],
         "against": [{"why": r.why, "text": r.text, "weight": r.weight} for r in s.reasons if r.weight < 0],
+    }
+
+
+def sender(source: str, note: Noted, told: Sequence[str]) -> dict[str, Any]:
+    """Return what is known of a sender; ``wrong`` are the alerts about it that are not over."""
+    return {
+        "source": source,
+        "heard": note.heard,
+        "refused": note.refused,
+        "refused_since": note.refused_since,
+        "last_status": note.status,
+        "unreadable_at": note.unreadable_at,
+        "trouble": note.trouble,
+        "wrong": sorted(name.partition(":")[0] for name in told if name.partition(":")[2] == source),
     }
 
 

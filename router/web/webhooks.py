@@ -114,7 +114,8 @@ class Webhooks:
         kind = source.kind
         if request.method not in source.manners.methods:
             allowed = ", ".join(source.manners.methods)
-            return problem(405, "method_not_allowed", f"use {allowed}", {"Allow": allowed})
+            hint = f": {source.manners.why_not}" if source.manners.why_not else ""
+            return problem(405, "method_not_allowed", f"use {allowed}{hint}", {"Allow": allowed})
         body = await bodies.read(request, self._limits.max_body, self._limits.body_s)
         headers = {k.lower(): v for k, v in request.headers.items()}
         speaking = self._speaking.get(kind)

@@ -34,8 +34,7 @@ log = structlog.get_logger(__name__)
 TURN_S: Final = 10.0
 #: A longer pause between two turns of the watch means that nobody listened meanwhile.
 DEAF_AFTER_S: Final = 60.0
-_NOTE, _TOLD, _WATCH = "note:", "told:", "watch"
-_decode_note: Final = msgspec.json.Decoder(Noted).decode
+_NOTE, _TOLD, _WATCH = judging.NOTE, judging.TOLD, "watch"
 _decode_alert: Final = msgspec.json.Decoder(Alert).decode
 _decode_time: Final = msgspec.json.Decoder(datetime).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -125,7 +124,7 @@ class Senders:
     async def turn(self) -> None:
         """Write what was noticed, read what others noticed, and judge where that is ours to do."""
         stored = await self._notes.sender_notes()
-        known = {k.removeprefix(_NOTE): _decode_note(v) for k, v in stored.items() if k.startswith(_NOTE)}
+        known, _ = judging.split(stored)
         fresh, self._fresh = self._fresh, {}
         try:
             merged = {s: _merged(known.get(s), note, self._known.get(s)) for s, note in fresh.items()}

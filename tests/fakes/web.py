@@ -134,6 +134,7 @@ class FakeReader:
         self.error: Exception | None = None
         self.whole: dict[tuple[str, int], tuple[Incident, list[Alert], list[Entry]]] = {}
         self.told_deploys: list[Deploy] = []
+        self.notes: dict[str, bytes] = {}
         self.told_changes: list[tuple[str, Change]] = []
         self.letters: list[DeadLetter] = []
         self.asked: list[dict[str, Any]] = []
@@ -171,6 +172,10 @@ class FakeReader:
         before = len(self.letters)
         self.letters = [x for x in self.letters if x.id != letter_id]
         return len(self.letters) < before
+
+    async def sender_notes(self) -> dict[str, bytes]:
+        self._ask()
+        return self.notes
 
     async def changes(self, *, limit: int) -> list[tuple[str, Change]]:
         self._ask(limit=limit)

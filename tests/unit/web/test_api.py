@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from router.decide.senders import Noted
+from router.model import codec
+from router.model.deploys import Change
 from router.model.errors import StoreUnavailable
-from router.model.events import CommandKind
+from router.model.events import CommandKind, DeployPhase
 from router.model.incidents import Entry
 from router.ports import DeadLetter
 from tests.fakes.samples import GROUP, ONSET, alert, deploy, incident
@@ -26,6 +29,7 @@ READS = [
     "/api/v1/changes",
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/0-1-0",
+    "/api/v1/senders",
     "/api/v1/status",
 ]
 JSON = {"Content-Type": "application/json"}
@@ -267,3 +271,28 @@ async def test_act_that_could_not_be_stored_is_503() -> None:
     one.door.error = StoreUnavailable("full")
     async with served(one) as c:
         assert await code(await c.post(ACT, json={})) == (503, "store_unavailable")
+
+
+async def test_senders_are_shown_with_what_is_wrong() -> None:
+    """Each sender comes with when it was last heard and which alerts about it are not over."""
+    one = room()
+    note = Noted(heard=ONSET, refused=4, refused_since=ONSET, status=401)
+    one.reader.notes = {
+        "note:gitlab": codec.encode(note), "note:slack": codec.encode(Noted()), "watch": b"0",
+        "told:SenderTurnedAway:gitlab": b"{}",
+    }  # fmt: skip
+    async with served(one) as c:
+        gitlab, slack = (await (await c.get("/api/v1/senders")).json())["senders"]
+    assert (gitlab["source"], gitlab["refused"], gitlab["wrong"]) == ("gitlab", 4, ["SenderTurnedAway"])
+    assert (slack["heard"], slack["wrong"]) == (None, [])
+
+
+async def test_changes_are_shown() -> None:
+    """Changes come with their service, what they are called, and their facts."""
+    one = room()
+    change = Change("f" * 40, DeployPhase.CHECKED, ONSET, names=("v1",), facts={"test": "failed"})
+    one.reader.told_changes = [("payment-service", change)]
+    async with served(one) as c:
+        (shown,) = (await (await c.get("/api/v1/changes")).json())["changes"]
+    assert (shown["service"], shown["phase"], shown["names"]) == ("payment-service", "checked", ["v1"])
+    assert shown["facts"] == {"test": "failed"}

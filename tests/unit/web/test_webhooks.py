@@ -229,6 +229,16 @@ async def test_wrong_method_names_the_right_one(method: str) -> None:
         assert response.headers["Allow"] == "POST"
 
 
+async def test_wrong_method_says_why_it_may_be() -> None:
+    """Where a source knows what makes its sender use another method, the answer says so."""
+    room = Room()
+    room.source.manners = Manners(methods=("POST", "PUT"), why_not="the template has no webhook part")
+    async with served(room) as c:
+        answer = await is_problem(await c.get(HOOK), 405, "method_not_allowed")
+        assert answer["detail"] == "use POST, PUT: the template has no webhook part"
+        assert (await c.put(HOOK, data=b"[]")).status == 202
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example.com", "null", "http://127.0.0.1:8080"])
 async def test_web_pages_cannot_post(origin: str) -> None:
     """What a browser sends for a page is refused on every path, however simple the request."""
