@@ -139,12 +139,12 @@ class Story:
             "version": 1, "trigger": f"router-sync-{phase.lower()}",
             "app": {"name": name, "namespace": "argocd", "uid": "demo", "project": "shop", "labels": {}},
             "destination": {"namespace": "payments", "server": "https://kubernetes.default.svc"},
-            "repoURL": f"{_GITLAB}/platform/config.git", "targetRevision": "main",
-            "revision": self.sha[20:] + self.sha[:20], "revisions": [],
+            "targetRevision": "main", "revision": self.sha[20:] + self.sha[:20], "revisions": [],
             "images": [f"registry.example.com/{_PROJECT}:{self.tag}"], "phase": phase, "syncStatus": "Synced",
-            "message": "successfully synced" if done else "waiting for green", "health": "Progressing",
-            "healthSince": self.ago(9), "startedAt": self.ago(9), "finishedAt": self.ago(at) if done else "",
-            "initiatedBy": "", "automated": True, "dryRun": False, "partial": False,
+            "message": "successfully synced" if done else "waiting for green",
+            "health": "Healthy" if done else "Progressing", "healthSince": self.ago(at),
+            "startedAt": self.ago(9), "finishedAt": self.ago(at) if done else "",
+            "automated": True, "dryRun": False, "partial": False,
             "url": f"https://argocd.example.com/applications/argocd/{name}",
         }
         return Delivery(f"Argo CD: {tells}", "argocd", _JSON, body)

@@ -18,7 +18,7 @@ from router.model.events import DeployPhase
 from router.model.reasons import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from router.decide.decision import Decision
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from router.model.events import DeployReport
 
 KEEP_CHANGES: Final = 30
+KEEP_TELLING: Final = 20
+_TELLING: Final = {DeployPhase.MERGED, DeployPhase.RELEASED, DeployPhase.TAGGED, DeployPhase.TOGGLED}
 #: Of each change and deploy; sources bound what they tell, and several tellers add up.
 MAX_FACTS: Final = 30
 MAX_NAMES: Final = 8
@@ -40,14 +42,19 @@ PHASES: Final[Mapping[DeployPhase, int]] = {
     DeployPhase.MERGED: 5,
 }
 
+_FLOATING: Final = {"latest", "stable", "main", "master", "dev", "prod", "production"}
+_DIGEST: Final = re.compile(r"@(?:sha256:)?([0-9a-f]{12})[0-9a-f]*$").search
 VERSION_LIKE: Final = re.compile(r"v?\d+(\.\d+)+([-+.][0-9A-Za-z.-]+)?")
 
 
 def record(ledger: Ledger, report: DeployReport, out: Decision) -> Ledger | None:
     """Return the ledger with the change in it, lent to its deploys; None where it says nothing new."""
     revision = report.revision.lower()
+    if report.images:
+        names = tuple(dict.fromkeys((*report.names, *tags(report.images))))
+        report = msgspec.structs.replace(report, names=names)
     toggled = report.phase is DeployPhase.TOGGLED
-    if not revision and not toggled:
+    if not (revision or report.names or toggled):
         out.because(Why.DEPLOY_UNCHANGED)
         return None
     old = next((c for c in ledger.changes if _same(c, report, revision)), None)
@@ -55,9 +62,10 @@ def record(ledger: Ledger, report: DeployReport, out: Decision) -> Ledger | None
     if new == old:
         out.because(Why.DEPLOY_UNCHANGED)
         return None
-    changes = (new, *(c for c in ledger.changes if c is not old))[:KEEP_CHANGES]
+    changes = _bounded((new, *(c for c in ledger.changes if c is not old)))
     deploys = tuple(lend(d, changes) for d in ledger.deploys)
-    what = f"feature flag {report.ref} {report.detail}" if toggled else f"{revision[:8]} {report.phase}"
+    name = revision[:8] or next(iter(report.names), "")
+    what = f"feature flag {report.ref} {report.detail}" if toggled else f"{name} {report.phase}"
     out.because(Why.CHANGE_RECORDED, f"{ledger.service} {what}")
     return msgspec.structs.replace(ledger, changes=changes, deploys=deploys)
 
@@ -74,7 +82,8 @@ def lend(deploy: Deploy, changes: Sequence[Change]) -> Deploy:
         title, author, url = deploy.title or change.title, deploy.author or change.author, ""
     names = deploy.names
     if change.names:  # a tag: whoever tells of the commit later means this deploy, too
-        names = tuple(dict.fromkeys((*names, *change.names, change.revision)))[:MAX_NAMES]
+        told = (*names, *change.names, *((change.revision,) if change.revision else ()))
+        names = tuple(dict.fromkeys(told))[:MAX_NAMES]
     return msgspec.structs.replace(
         deploy,
         title=title,
@@ -83,6 +92,19 @@ def lend(deploy: Deploy, changes: Sequence[Change]) -> Deploy:
         names=names,
         facts=bounded({**change.facts, **deploy.facts}),
     )
+
+
+def tags(images: Iterable[str]) -> list[str]:
+    """Return what the images are called: by tag; by digest where there is none, or one that says nothing."""
+    found = []
+    for image in images:
+        tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+        digest = _DIGEST(image)
+        if tag and tag not in _FLOATING:
+            found.append(tag)
+        elif digest is not None:
+            found.append(f"sha256:{digest[1]}")
+    return list(dict.fromkeys(found))
 
 
 def later(
@@ -97,15 +119,25 @@ def bounded(facts: dict[str, str]) -> dict[str, str]:
     return facts if len(facts) <= MAX_FACTS else dict(list(facts.items())[:MAX_FACTS])
 
 
+def _bounded(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Newest first; what says most is not crowded out by the pipelines of a busy day."""
+    telling = [c for c in changes if c.phase in _TELLING]
+    rest = [c for c in changes if c.phase not in _TELLING][: KEEP_CHANGES - min(len(telling), KEEP_TELLING)]
+    kept = [*telling[: KEEP_CHANGES - len(rest)], *rest]
+    return tuple(c for c in changes if any(c is one for one in kept))
+
+
 def _called(change: Change) -> tuple[str, ...]:
     names = tuple(n for n in (change.revision, *change.names) if n)
     return (*names, change.ref) if VERSION_LIKE.fullmatch(change.ref) else names
 
 
 def _same(change: Change, report: DeployReport, revision: str) -> bool:
-    if revision:
+    if report.phase is DeployPhase.TOGGLED:
+        return change.phase is report.phase and (change.ref, change.at) == (report.ref, report.at)
+    if revision and change.revision:
         return change.revision == revision
-    return not change.revision and (change.ref, change.at) == (report.ref, report.at)
+    return any(name in change.names for name in report.names)
 
 
 def _told(report: DeployReport, revision: str) -> Change:
@@ -127,6 +159,7 @@ def _merged(old: Change, new: Change) -> Change:
         facts_at = max(new.facts_at, old.facts_at or new.facts_at)
     return msgspec.structs.replace(
         first,
+        revision=first.revision or second.revision,
         title=first.title or second.title,
         author=first.author or second.author,
         url=first.url or second.url,

@@ -6,44 +6,38 @@ but never joined on; image tags and application commits are.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.decide import changes
+from router.decide import changes, joining
 from router.decide.decision import Decision, Snapshot
-from router.decide.suspects import same_version
 from router.model.deploys import Deploy, Ledger
 from router.model.destinations import Destination, Lane, Want
 from router.model.events import DeployPhase, DeployReport, ServiceDeploy
 from router.model.reasons import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from router.rulebook.book import Receiver, Rulebook
 
-KEEP_DEPLOYS = 30
-#: Reports of one deploy come within this time; the same version told later is a new deploy.
-SAME_DEPLOY = timedelta(hours=6)
+#: In each environment, and in those that come and go (``review/feature-1``) together.
+KEEP_DEPLOYS, KEEP_PASSING = 20, 10
+#: Whatever still has something to deliver is kept, up to so many in all.
+MOST_DEPLOYS = 200
+#: Argo CD may sync one version many times; the latest runs are remembered.
+MAX_RUNS = 8
 #: Ledgers hold what may still be suspected or asked about.
 KEEP_FOR = timedelta(days=14)
 
-_FLOATING = {"latest", "stable", "main", "master", "dev", "prod", "production"}
 #: Phases that open incidents should hear of.
 _NEWS = {
     DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.SWITCHED, DeployPhase.LIVE,
     DeployPhase.FAILED, DeployPhase.CANCELED, DeployPhase.ROLLED_BACK,
 }  # fmt: skip
-#: Steps towards serving; after another version has taken over they tell of a return to this one.
-_FORWARD = {
-    DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED, DeployPhase.SWITCHED,
-    DeployPhase.LIVE,
-}  # fmt: skip
-#: What a version is called that no teller names.
-_UNKNOWN = "unknown"
 #: Phases at which a deploy takes effect, so that people are told of the change.
 _EFFECT = {DeployPhase.SWITCHED, DeployPhase.LIVE, DeployPhase.ROLLED_BACK}
 
@@ -53,17 +47,24 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     out = Decision()
     ledger = seen.ledger or Ledger(service=event.service)
     report = event.report
-    names = version_names(report)
+    names = joining.names(event, ledger.deploys)
     if report.phase in changes.PHASES:
         out.ledger = changes.record(ledger, report, out)
         return out
-    index = _find(ledger.deploys, event.environment, names, report, book.attribution.skew)
+    index = joining.find(ledger.deploys, event.environment, names, report, book.attribution.skew)
+    if index is None and report.phase is DeployPhase.CLEANED_UP:
+        # The end of something unknown; as a deploy of its own it would only lend its place to the next.
+        out.because(Why.DEPLOY_UNCHANGED)
+        return out
+    rest = ledger.deploys
     if index is None:
         deploy = _new(ledger, event, names)
-        rest = ledger.deploys
     else:
-        deploy = ledger.deploys[index]
-        rest = ledger.deploys[:index] + ledger.deploys[index + 1 :]
+        deploy = rest[index]
+        other = joining.twin(rest, index, names, report, book.attribution.skew)
+        if other is not None:
+            deploy = _folded(rest[other], deploy)
+        rest = tuple(d for i, d in enumerate(rest) if i not in {index, other})
     first = report.phase not in deploy.phases
     merged = changes.lend(_merge(deploy, report, names), ledger.changes)
     if index is not None and merged == deploy:
@@ -78,82 +79,9 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     return out
 
 
-def version_names(report: DeployReport) -> tuple[str, ...]:
-    """Return the names of this report's version: commit, tags, image tags, a version-like ref."""
-    names: list[str] = list(report.names)
-    for image in report.images:
-        tag = _tag(image)
-        if tag and tag not in _FLOATING:
-            names.append(tag)
-    if report.revision:
-        names.append(report.revision.lower())
-    if report.ref and changes.VERSION_LIKE.fullmatch(report.ref):
-        names.append(report.ref)
-    return tuple(dict.fromkeys(names))
-
-
-def _tag(image: str) -> str:
-    name = image.partition("@")[0]
-    last = name.rpartition("/")[2]
-    return last.partition(":")[2]
-
-
-def _find(
-    deploys: Sequence[Deploy],
-    environment: str,
-    names: tuple[str, ...],
-    report: DeployReport,
-    skew: timedelta,
-) -> int | None:
-    """Return the index of the deploy that this report tells of, newest first."""
-    near = [
-        i
-        for i, d in enumerate(deploys)
-        if d.environment == environment and _within(report.at, d.phases.values())
-    ]
-    named = [i for i in near if any(same_version(a, b) for a in names for b in deploys[i].names)]
-    for i in named:
-        if deploys[i].phases.get(report.phase) == report.at:
-            return i  # told before
-    for i in named:
-        if not _returns(deploys[i], deploys, report, skew):
-            return i
-    return next((i for i in near if _same_teller(report, names, deploys[i])), None)
-
-
-def _within(at: datetime, phases: Collection[datetime]) -> bool:
-    return min(phases) - SAME_DEPLOY <= at <= max(phases) + SAME_DEPLOY
-
-
-def _same_teller(report: DeployReport, names: tuple[str, ...], deploy: Deploy) -> bool:
-    """True where one teller spoke before and after it knew the images; two versions are never one deploy."""
-    if report.config_revision != deploy.config_revision or (names and not _nameless(deploy)):
-        return False
-    return bool(report.config_revision) or (not names and _nameless(deploy))
-
-
-def _returns(deploy: Deploy, deploys: Sequence[Deploy], report: DeployReport, skew: timedelta) -> bool:
-    """True where this version served, another took its place, and the report steps forward after that."""
-    served = _effect(deploy)
-    if served is None or report.phase not in _FORWARD:
-        return False
-    ends = [_effect(d) for d in deploys if d is not deploy and d.environment == deploy.environment]
-    ends.append(deploy.phases.get(DeployPhase.ROLLED_BACK))
-    return any(at is not None and served < at < report.at - skew for at in ends)
-
-
-def _effect(deploy: Deploy) -> datetime | None:
-    return deploy.phase_at(DeployPhase.SWITCHED, DeployPhase.LIVE)
-
-
-def _nameless(deploy: Deploy) -> bool:
-    """True where no teller has named the version yet, see :func:`_new`."""
-    return deploy.names == (deploy.config_revision[:12] or _UNKNOWN,)
-
-
 def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy:
     report = event.report
-    first = names[0] if names else (report.config_revision[:12] or _UNKNOWN)
+    first = names[0] if names else (report.config_revision[:12] or joining.UNKNOWN)
     stem = f"{event.environment}/{first[:64]}"
     # Not their number: an older one may have been forgotten meanwhile.
     used = [d.id.rpartition("/") for d in ledger.deploys]
@@ -169,7 +97,7 @@ def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy
 
 
 def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Deploy:
-    known = () if names and _nameless(deploy) else deploy.names
+    known = () if names and joining.nameless(deploy) else deploy.names
     phases = dict(deploy.phases)
     at = phases.get(report.phase)
     if at is None or report.at < at:
@@ -186,14 +114,36 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
         images=report.images or deploy.images,
         config_revision=report.config_revision or deploy.config_revision,
         detail=report.detail or deploy.detail,
+        runs=deploy.runs if joining.same_run(deploy, report) else _runs(deploy, report),
         facts=changes.later(deploy.facts, deploy.facts_at, report.facts, report.at),
         facts_at=max(report.at, deploy.facts_at or report.at) if report.facts else deploy.facts_at,
     )
 
 
+def _folded(deploy: Deploy, nameless: Deploy) -> Deploy:
+    """Return one deploy of two that turned out to be the same; the named one's words and wishes count."""
+    phases = dict(deploy.phases)
+    for phase, at in nameless.phases.items():
+        phases[phase] = min(at, phases.get(phase, at))
+    return msgspec.structs.replace(
+        deploy,
+        phases=phases,
+        tellers=tuple(dict.fromkeys((*deploy.tellers, *nameless.tellers))),
+        runs=(*deploy.runs, *nameless.runs)[-MAX_RUNS:],
+        config_revision=deploy.config_revision or nameless.config_revision,
+        facts=changes.bounded({**nameless.facts, **deploy.facts}),
+    )
+
+
+def _runs(deploy: Deploy, report: DeployReport) -> tuple[str, ...]:
+    run = joining.run_of(report)
+    return (*deploy.runs, run)[-MAX_RUNS:] if run else deploy.runs
+
+
 def _tell(deploy: Deploy, before: Deploy | None, book: Rulebook) -> Deploy:
     """Ask for a change event once, when the deploy first takes effect."""
-    if not (_EFFECT & deploy.phases.keys()) or (before is not None and _EFFECT & before.phases.keys()):
+    told = before is not None and bool(_EFFECT & before.phases.keys())
+    if told or _passing(deploy) or not (_EFFECT & deploy.phases.keys()):
         return deploy
     receiver = _receiver(deploy, book)
     targets = [t for t in receiver.targets if t.tells_changes] if receiver else []
@@ -214,13 +164,21 @@ def _receiver(deploy: Deploy, book: Rulebook) -> Receiver | None:
     return book.receivers.get(book.route(labels)[0].receiver)
 
 
+def _passing(deploy: Deploy) -> bool:
+    """True for a deploy into an environment that comes and goes: GitLab names those ``<folder>/<name>``."""
+    return "/" in deploy.environment
+
+
 def _bounded(deploys: tuple[Deploy, ...], now: datetime) -> tuple[Deploy, ...]:
-    """Newest first; what still has something to deliver is kept whatever its age."""
+    """Newest first; no environment crowds out another, and what has something to deliver is kept."""
     ordered = sorted(deploys, key=lambda d: max(d.phases.values()), reverse=True)
-    return tuple(
-        d
-        for i, d in enumerate(ordered)
-        if i == 0
-        or any(x.due for x in d.destinations.values())
-        or (i < KEEP_DEPLOYS and now - max(d.phases.values()) <= KEEP_FOR)
-    )
+    seen: Counter[str] = Counter()
+    kept = []
+    for i, d in enumerate(ordered):
+        place = "/" if _passing(d) else d.environment
+        seen[place] += 1
+        few = seen[place] <= (KEEP_PASSING if _passing(d) else KEEP_DEPLOYS)
+        young = now - max(d.phases.values()) <= KEEP_FOR
+        if i == 0 or (few and young) or any(x.due for x in d.destinations.values()):
+            kept.append(d)
+    return tuple(kept[:MOST_DEPLOYS])

@@ -7,6 +7,7 @@ an alert's version is what tells an unchanged repeat.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
     from router.model.events import Alert, Told
     from router.rulebook.book import Rulebook
+
+#: How far a teller's clock may be ahead of ours before its time is not believed.
+AHEAD = timedelta(minutes=5)
 
 Versions = tuple[tuple[bytes, bytes], ...]
 
@@ -113,7 +117,8 @@ def _once(text: str) -> Versions:
 
 
 def _deploy(report: DeployReport, book: Rulebook, received_at: datetime) -> Placed:
-    if report.at == UNDATED:
+    if report.at == UNDATED or report.at > received_at + AHEAD:
+        # A clock that runs ahead would order this after all that is told for as long.
         report = msgspec.structs.replace(report, at=received_at)
     service, environment = book.locate(report)
     key = keys.service_key(service)
@@ -141,9 +146,16 @@ def _asked(act: Act, received_at: datetime) -> Command | None:
 
 
 def unread(event: Unread) -> Placed:
-    """Return a delivery that could not be read, placed; the same body sent again counts once."""
-    name = keys.digest(["unread", event.source, blake2b(event.body, digest_size=16).hexdigest()])
+    """Return a delivery that could not be read, placed; the same one sent again counts once."""
+    name = keys.digest(
+        ["unread", event.source, event.delivery, blake2b(event.body, digest_size=16).hexdigest()]
+    )
     return Placed(name, event, _once(f"unread:{name}"), urgent=False)
+
+
+def unread_field(event: Unread) -> bytes:
+    """Return the field by which the door remembers it."""
+    return unread(event).versions[0][0]
 
 
 def again(event: Stored) -> Placed | None:

@@ -38,7 +38,8 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ledger. ``names`` are all names of the version that tellers used (commit
     shas, tags): two reports tell of one deploy where a name matches.
     ``phases`` maps a phase to the earliest time it was told, ``tellers`` to who told.
-    ``facts`` are short texts by name that tellers gave (``health: Healthy``), last at ``facts_at``.
+    ``runs`` are the tellers' own ids of it, ``<teller> <run>``. ``facts`` are short texts by name
+    that tellers gave (``health: Healthy``), last at ``facts_at``.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     detail: str = ""
     facts: dict[str, str] = {}
     facts_at: datetime | None = None
+    runs: tuple[str, ...] = ()
     destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
     version: int = 0
 

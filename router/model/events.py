@@ -137,6 +137,8 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
         names: further names of the version: a tag, a release.
         facts: what else it told of this change or deploy, at most 20 short texts by name:
             ``test: failed``, ``preview_hash: 6b9c…``. A later report's facts replace an earlier one's.
+        run: the teller's own id of this one deploy, by which two deploys of one version are told apart:
+            GitLab's deployment, Argo CD's operation, a Rollout's revision. Empty where it has none.
     """
 
     source: str
@@ -156,6 +158,7 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
     detail: str = ""
     names: tuple[str, ...] = ()
     facts: dict[str, str] = {}
+    run: str = ""
 
 
 #: In place of a time that the teller did not give: placing puts in when it was received.
@@ -185,7 +188,7 @@ class Act(msgspec.Struct, frozen=True, gc=False, tag="act", omit_defaults=True):
         kind: what was done or asked.
         incident: our incident id, as the other side was given it; "" where it names none of ours.
         by: the person, as the teller names them for people; "" where it was no person (our own echo).
-        by_id: the teller's id of that person, by which rights are decided.
+        by_id: the teller's id of that person; the name may change, this does not.
         at: when, by the teller's clock; UNDATED where it gave no time.
         word: the teller's own word: ``incident.acknowledged``, ``block_actions``, ``/incident``.
         text: what was written: a note, a command's text; bounded.
@@ -226,8 +229,9 @@ Told = AlertBatch | DeployReport | Act | Trouble | Heartbeat
 class Unread(msgspec.Struct, frozen=True, gc=False, tag="unread", omit_defaults=True):
     """Placed: an authentic delivery that could not be read (wholly), on its way to the dead letters.
 
-    ``headers`` are those without secrets (``Manners.kept``). ``cut``: the body was too large to
-    be kept whole, so it can be looked at and not be replayed.
+    ``delivery`` is the sender's id of it, "" where it gives none. ``headers`` are those without secrets
+    (``Manners.kept``). ``cut``: the body was too large to be kept whole, so it can be looked at and not be
+    replayed. ``apart``: the body is kept beside the letter.
     """
 
     source: str
@@ -236,6 +240,8 @@ class Unread(msgspec.Struct, frozen=True, gc=False, tag="unread", omit_defaults=
     body: bytes
     received_at: datetime
     cut: bool = False
+    delivery: str = ""
+    apart: bool = False
 
 
 class GroupAlerts(msgspec.Struct, frozen=True, gc=False, tag="alerts", omit_defaults=True):

@@ -7,9 +7,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from router.decide import changes, deploys
+from router.decide import changes, deploys, joining
 from router.decide.decision import Snapshot
-from router.decide.deploys import version_names
 from router.model.deploys import Change, Deploy, Ledger
 from router.model.destinations import Destination, Lane, Want
 from router.model.events import DeployPhase, ServiceDeploy
@@ -250,4 +249,4 @@ def test_nameless_deploy() -> None:
 )
 def test_version_names(given: dict[str, object], want: tuple[str, ...]) -> None:
     """Image tags, the commit and a version-like ref are names; ports, floating tags and branches are not."""
-    assert version_names(report(**given)) == want
+    assert joining.names(placed(report(**given)), ()) == want

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from router.decide import deploys, engine, suspects
+from router.decide import deploys, engine, joining, suspects
 from router.decide.decision import Decision, Snapshot
 from router.model.deploys import Deploy, Ledger
 from router.model.events import DeployNoticed, DeployPhase, DeployReport, OriginKind, ServiceDeploy
@@ -18,9 +18,9 @@ P = DeployPhase
 
 def report(phase: P, minutes: float = 0, **more: object) -> DeployReport:
     known = {"revision": SHA, "source": "gitlab", "environment": "prod"}
+    known |= {"origin_kind": OriginKind.SERVICE, "origin": "pay"}
     return DeployReport(
-        event_id="e", origin_kind=OriginKind.SERVICE, origin="pay", phase=phase,
-        at=T0 + timedelta(minutes=minutes), **{**known, **more},
+        event_id="e", phase=phase, at=T0 + timedelta(minutes=minutes), **{**known, **more},
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_other_versions_and_environments_are_other_deploys() -> None:
 def test_floating_tags_join_nothing() -> None:
     """A tag such as latest is no version's name."""
     tagged = report(P.LIVE, revision="", images=("r/pay:latest",))
-    assert deploys.version_names(tagged) == ()
+    assert joining.names(ServiceDeploy(service_key("pay"), "pay", "prod", tagged, T0), ()) == ()
 
 
 def test_the_same_version_hours_later_is_a_new_deploy() -> None:
