@@ -37,6 +37,7 @@ _MAX_COUNT: Final = 1_000_000_000
 _NAMED: Final = 3
 _MAX_REASON: Final = 290
 
+_DIGITS: Final = re.compile(r"\s*\d{1,12}\s*", re.ASCII).fullmatch
 _FINGERPRINT: Final = re.compile("[0-9a-f]{16}").fullmatch
 #: Go's regexp.QuoteMeta, which Alertmanager applies to the receiver's name.
 _QUOTED: Final = re.compile(r"\\(.)")
@@ -188,7 +189,14 @@ def loosely(
         Rejected: 400 ``bad_alert``, naming some, where there are alerts and none can be read.
     """
     if not alerts:
-        return [Heartbeat(source=source, kind=f"{source}:empty")]
+        told: list[Told] = [Heartbeat(source=source, kind=f"{source}:empty")]
+        if head.truncated > 0:
+            text = (
+                f"all {min(head.truncated, _MAX_COUNT)} alerts of this delivery were left out: raise its "
+                "limit, or take it away (max_alerts of Alertmanager's receiver, maxAlerts of Grafana's)"
+            )
+            told.append(Trouble(source, text))
+        return told
     taken, left = firing_first(alerts, lambda raw: is_firing(raw, head.status))
     found: list[Alert] = []
     why: list[str] = []
@@ -209,16 +217,22 @@ def loosely(
 def head_of(doc: Mapping[str, Any]) -> Head:
     """Return what a body of any JSON says besides its alerts; what is of a wrong type says nothing."""
     labels = doc.get("routeLabels")
-    truncated = doc.get("truncatedAlerts")
     return Head(
         receiver=wire.text(doc, "receiver"),
         status=wire.text(doc, "status", limit=40),
         external_url=wire.text(doc, "externalURL", limit=MAX_NAME),
-        truncated=truncated if type(truncated) is int else 0,
+        truncated=_count(doc.get("truncatedAlerts")),
         group_key=wire.text(doc, "groupKey", limit=MAX_NAME),
         reason=wire.text(doc, "notification_reason", limit=100),
         route_labels=_texts(labels, MAX_LABELS, MAX_LABEL_VALUE),
     )
+
+
+def _count(value: Any) -> int:
+    """Return a number that was sent as one or as digits; 0 for anything else."""
+    if isinstance(value, str) and _DIGITS(value):
+        return int(value)
+    return value if type(value) is int else 0
 
 
 def is_grafanas(doc: Mapping[str, Any]) -> bool:

@@ -5,14 +5,16 @@ that a report's id is derived from it. Which service an event is about:
 
 - ``service.*``: the last part of the subject's id, which may be ``payment-service``,
   ``service/payment-service``, a URI or a purl.
-- ``artifact.*`` and ``build.finished``: the name of the artifact (a purl).
+- ``artifact.*`` and ``build.finished``: the name of the artifact, a purl or an image's reference.
 - ``change.merged``: the path of its repository, which the catalogue knows as a project.
 - tests and pipelines: their events name none, so it is what ``customData`` says (``service``, ``artifactId``
   or ``repository``), else the path of the event's source, if that is a URL.
 
-Of ``service.published`` and ``service.removed`` the standard knows no artifact; a version in
-``customData`` is taken where there is one. Source: cdevents/spec, ``continuous-deployment.md``,
-``continuous-integration.md``, ``source-code-version-control.md``, ``testing-events.md``, versions 0.1 to 0.6.
+CDEvents have no id of one deploy, so a report's ``run`` is empty. Of ``service.published`` and
+``service.removed`` the standard knows no artifact; a version in ``customData`` is taken where there is one.
+
+Source: cdevents/spec, ``continuous-deployment.md``, ``continuous-integration.md``,
+``source-code-version-control.md``, ``testing-events.md``, versions 0.1 to 0.6.
 """
 
 from __future__ import annotations
@@ -34,10 +36,19 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "dev.cdevents."
 MAX_PURL: Final = 1000
+MAX_IMAGE: Final = 512
 MAX_FACT: Final = 200
 
 _SHA: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}").fullmatch
 _DIGEST: Final = re.compile(r"[a-z0-9+.-]{1,20}:[0-9a-f]{32,128}").fullmatch
+#: The whole but tag and digest, the name, the tag, the digest.
+_REFERENCE: Final = re.compile(
+    r"((?:[\w.-]+(?::\d{1,5})?/)?(?:[\w.-]+/)*([\w.-]+))"
+    r"(?::([\w.-]{1,128}))?(?:@([a-z0-9+.-]{1,20}:[0-9a-f]{32,128}))?",
+    re.ASCII,
+).fullmatch
+#: Tags that say nothing of a version: they stay with the image.
+_FLOATING: Final = frozenset({"latest", "stable", "main", "master", "dev", "prod", "production"})
 _PATH: Final = re.compile(r"[\w.-]+(?:/[\w.-]+)+").fullmatch
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*/?", re.IGNORECASE)
 
@@ -149,8 +160,8 @@ class _Seen(NamedTuple):
         return wire.text(self.subject, "id", limit=MAX_PURL) or self.event.subject
 
     @property
-    def artifact(self) -> Purl:
-        return purl(self.content("artifactId", limit=MAX_PURL) or self.custom("artifactId"))
+    def artifact(self) -> Artifact:
+        return artifact(self.content("artifactId", limit=MAX_PURL) or self.custom("artifactId"))
 
     @property
     def environment(self) -> str:
@@ -211,11 +222,11 @@ def _service(seen: _Seen) -> DeployReport | None:
         raise Rejected(
             400, "bad_body", f"subject.id of the CDEvent {seen.word} is missing: it names the service"
         )
-    artifact = seen.artifact
+    made = seen.artifact
     custom = seen.custom("version")
-    names = tuple(n for n in (*artifact.names, custom) if n)
-    revision = seen.revision(artifact.version)
-    if seen.word == "service.published" and not (names or revision or artifact.image):
+    names = tuple(n for n in (*made.names, custom) if n)
+    revision = seen.revision(made.version)
+    if seen.word == "service.published" and not (names or revision or made.image):
         return None  # of which version nobody says, and an unknown one would be suspected
     return _report(
         seen,
@@ -224,9 +235,9 @@ def _service(seen: _Seen) -> DeployReport | None:
         environment=seen.environment,
         revision=revision,
         names=names,
-        images=(artifact.image,) if artifact.image else (),
+        images=(made.image,) if made.image else (),
         author=seen.custom("author"),
-        facts=_facts(artifact=artifact.text),
+        facts=_facts(artifact=made.text),
     )
 
 
@@ -249,18 +260,18 @@ def _merged(seen: _Seen) -> DeployReport | None:
 
 def _built(seen: _Seen) -> DeployReport | None:
     """Return the artifact that was made; of a build without one nothing can be said."""
-    artifact = purl(seen.id) if seen.word.startswith("artifact.") else seen.artifact
-    if not artifact.name:
+    made = artifact(seen.id) if seen.word.startswith("artifact.") else seen.artifact
+    if not made.name:
         return None
     return _report(
         seen,
-        _Origin(OriginKind.SERVICE, artifact.name),
+        _Origin(OriginKind.SERVICE, made.name),
         DeployPhase.BUILT,
-        revision=seen.revision(seen.content("change", "id"), artifact.version),
-        names=artifact.names,
-        images=(artifact.image,) if artifact.image else (),
+        revision=seen.revision(seen.content("change", "id"), made.version),
+        names=made.names,
+        images=(made.image,) if made.image else (),
         author=seen.content("user", limit=200),
-        facts=_facts(artifact=artifact.text),
+        facts=_facts(artifact=made.text),
     )
 
 
@@ -274,15 +285,15 @@ def _checked(seen: _Seen) -> DeployReport | None:
         (seen.content(about, "name") or seen.content(about, "id")) if about else seen.content("pipelineName")
     )
     outcome = seen.content("outcome", limit=40).lower() or "finished"
-    artifact = seen.artifact
+    made = seen.artifact
     return _report(
         seen,
         origin,
         DeployPhase.CHECKED,
         environment=seen.environment,
-        revision=seen.revision(artifact.version),
-        names=artifact.names,
-        images=(artifact.image,) if artifact.image else (),
+        revision=seen.revision(made.version),
+        names=made.names,
+        images=(made.image,) if made.image else (),
         detail=outcome,
         facts=_facts(
             **{
@@ -315,14 +326,14 @@ _READERS: Final[Mapping[str, Callable[[_Seen], DeployReport | None]]] = {
 }
 
 
-# -- package URLs
+# -- artifacts
 
 
-class Purl(NamedTuple):
-    """What a package URL says; all empty for a text that is none.
+class Artifact(NamedTuple):
+    """What an artifact's id says; all empty for a text that is none.
 
-    ``names`` are its version and tag, where they are no digest; ``image`` is the reference of a container
-    image, ``registry/name:tag@digest``, of what it says of these.
+    ``names`` are its version and tag, where they are no digest (nor an image's floating tag); ``image``
+    is the reference of a container image, ``registry/name:tag@digest``, of what the id says of these.
     """
 
     text: str = ""
@@ -332,14 +343,29 @@ class Purl(NamedTuple):
     image: str = ""
 
 
-def purl(text: str) -> Purl:
+def artifact(text: str) -> Artifact:
+    """Return what an ``artifactId`` says: a purl, as CDEvents want it, or the image's reference itself.
+
+    A reference must have a tag or a digest: without one it tells no version, and could be any word.
+    """
+    if text.startswith("pkg:"):
+        return purl(text)
+    match = _REFERENCE(text) if len(text) <= MAX_IMAGE else None
+    if match is None or _DIGEST(text) is not None or not (match[3] or match[4]):
+        return Artifact()
+    tag, by_digest = match[3] or "", match[4] or ""
+    names = (tag,) if tag and tag not in _FLOATING else ()
+    return Artifact(text, match[2], by_digest or tag, names, text)
+
+
+def purl(text: str) -> Artifact:
     """Return what ``pkg:type/namespace/name@version?qualifiers#subpath`` says.
 
     Source: package-url/purl-spec. Of type ``oci`` the version is a digest and ``repository_url`` the whole
     reference; of ``docker`` the version is a tag or digest and ``repository_url`` the registry alone.
     """
     if not text.startswith("pkg:") or len(text) > MAX_PURL:
-        return Purl()
+        return Artifact()
     rest, _, query = text.removeprefix("pkg:").partition("#")[0].partition("?")
     path, _, version = rest.partition("@")
     kind, _, path = path.strip("/").partition("/")
@@ -349,15 +375,17 @@ def purl(text: str) -> Purl:
     tag = _plain(qualifiers.get("tag", ""))
     where = _plain(qualifiers.get("repository_url", "")).rstrip("/")
     if not name:
-        return Purl()
+        return Artifact()
     by_digest = _DIGEST(version) is not None
+    tag = tag or ("" if by_digest else version)
     names = tuple(dict.fromkeys(n for n in ("" if by_digest else version, tag) if n))
     image = ""
-    if kind.lower() in {"oci", "docker"}:
-        base = (where or path) if kind.lower() == "oci" else "/".join(p for p in (where, path) if p)
-        tag = tag or ("" if by_digest else version)
-        image = wire.clean(base + (f":{tag}" if tag else "") + (f"@{version}" if by_digest else ""), 512)
-    return Purl(text, name, version, names, image)
+    if kind.lower() in {"oci", "docker"} or by_digest:
+        whole = kind.lower() == "oci" and where != ""
+        base = where if whole else "/".join(p for p in (where, path) if p)
+        image = base + (f":{tag}" if tag else "") + (f"@{version}" if by_digest else "")
+        names = tuple(n for n in names if n not in _FLOATING)
+    return Artifact(text, name, version, names, wire.clean(image, MAX_IMAGE))
 
 
 def _plain(text: str) -> str:

@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from router.kit import wire
-from router.model.events import UNDATED, DeployPhase, DeployReport, Heartbeat, OriginKind
+from router.model.events import UNDATED, DeployPhase, DeployReport, Heartbeat, OriginKind, Told, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 KIND: Final = "gitlab"
@@ -34,12 +35,14 @@ class Project(msgspec.Struct, frozen=True):
         path: ``group/subgroup/project``.
         web_url: the project's page; "" if unknown.
         default_branch: "" if unknown: null in some real bodies, absent in old ones.
+        host: of the page, with its port; "" if unknown. Two GitLabs number their projects alike.
     """
 
     id: str
     path: str
     web_url: str
     default_branch: str
+    host: str = ""
 
     def leads_to_deploys(self, ref: str, *, tag: bool) -> bool:
         """True for a tag and the default branch; for any branch where the default one is unknown."""
@@ -66,7 +69,7 @@ def project(doc: dict[str, Any]) -> Project | None:
         or wire.text(doc, "object_attributes", "target_project_id", limit=40)
     )
     branch = wire.text(doc, "project", "default_branch") or wire.text(target, "default_branch")
-    return Project(number or path, path, url, branch)
+    return Project(number or path, path, url, branch, _host(url))
 
 
 def _path(url: str) -> str:
@@ -78,11 +81,19 @@ def _path(url: str) -> str:
     return wire.clean(found, 300) if "/" in found else ""
 
 
+def _host(url: str) -> str:
+    try:
+        found = urlsplit(url).netloc
+    except ValueError:
+        return ""
+    return wire.clean(found.rpartition("@")[2].lower(), 255)
+
+
 def report(where: Project, event: str, phase: DeployPhase, at: datetime | None, **rest: Any) -> DeployReport:
-    """Return a report of this project; ``event`` makes its id, ``rest`` are further fields."""
+    """Return a report of this project; host and ``event`` make its id, ``rest`` are further fields."""
     return DeployReport(
         source=KIND,
-        event_id=f"{KIND}:{event}",
+        event_id=":".join(part for part in (KIND, where.host, event) if part),
         origin_kind=OriginKind.GITLAB_PROJECT,
         origin=where.path,
         environment=rest.pop("environment", ""),
@@ -95,6 +106,19 @@ def report(where: Project, event: str, phase: DeployPhase, at: datetime | None, 
 def heartbeat(word: str) -> Heartbeat:
     """Return what an authentic delivery tells that we do not act on."""
     return Heartbeat(source=KIND, kind=f"{KIND}:{word}")
+
+
+def unreadable(kind: str, needed: Mapping[str, object]) -> list[Told]:
+    """Return what is told of a body of a known kind that lacks something.
+
+    ``needed``: what was looked for, by the name of its field; what is false was not found.
+    """
+    missing = ", ".join(field for field, found in needed.items() if not found)
+    reason = (
+        f"{kind}: missing, or not as GitLab sends it: {missing}; if the webhook has a custom template, "
+        "remove it: the standard body is needed; else compare it with GitLab's page on webhook events"
+    )
+    return [heartbeat(f"{kind}_unreadable"), Trouble(source=KIND, reason=reason)]
 
 
 def time(doc: Any, *names: str) -> datetime | None:

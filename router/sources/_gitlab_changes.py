@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -16,6 +17,10 @@ _BRANCHES: Final = "refs/heads/"
 _TAGS: Final = "refs/tags/"
 #: Of a merge request; more only swell the record.
 MAX_LABELS: Final = 20
+#: Branches beside the default one that get deployed, by their usual names: ``release/4``, ``4-2-stable``.
+_LONG_LIVED: Final = re.compile(
+    r"main|master|(?:releases?|hotfix(?:es)?|stable|prod(?:uction)?)(?![a-z]).*|.*[-_/]stable", re.IGNORECASE
+).fullmatch
 _RELEASE_ACTIONS: Final = frozenset({"update", "delete"})
 
 
@@ -26,7 +31,12 @@ def push(doc: dict[str, Any]) -> list[Told]:
         return [body.heartbeat("push_deleted")]
     revision = body.sha(wire.text(doc, "checkout_sha"), wire.text(doc, "after"))
     if where is None or not revision or not ref.startswith(_BRANCHES):
-        return [body.heartbeat("push_unreadable")]
+        needed = {
+            "project": where,
+            "checkout_sha": revision,
+            "ref (refs/heads/...)": ref.startswith(_BRANCHES),
+        }
+        return body.unreadable("push", needed)
     branch = ref.removeprefix(_BRANCHES)
     if not _deployable(doc, where, branch):
         return [body.heartbeat("push_branch")]
@@ -67,7 +77,8 @@ def tag_push(doc: dict[str, Any]) -> list[Told]:
     revision = body.sha(wire.text(doc, "checkout_sha"), wire.text(doc, "after"))
     tag = ref.removeprefix(_TAGS)
     if where is None or not revision or not tag or tag == ref:
-        return [body.heartbeat("tag_push_unreadable")]
+        needed = {"project": where, "checkout_sha": revision, "ref (refs/tags/...)": tag and tag != ref}
+        return body.unreadable("tag_push", needed)
     title = _title(_commit(_commits(doc), revision)) or wire.first_line(wire.text(doc, "message"))
     report = body.report(
         where,
@@ -114,11 +125,14 @@ def merge_request(doc: dict[str, Any]) -> list[Told]:
     # an update of a request merged long ago also says "merged"; its time would be wrong
     if action != "merge" and (action or wire.text(attributes, "state") != "merged"):
         return []
-    where = body.project(doc)
+    where, target = body.project(doc), wire.text(attributes, "target_branch")
+    if where is not None and not _lives_long(where, target):
+        return [body.heartbeat("merge_request_branch")]
     revision = body.sha(wire.text(attributes, "merge_commit_sha"), wire.text(attributes, "last_commit", "id"))
     number = wire.text(attributes, "iid", limit=40)
     if where is None or not revision or not number:
-        return [body.heartbeat("merge_request_unreadable")]
+        needed = {"project": where, "merge_commit_sha (or last_commit)": revision, "iid": number}
+        return body.unreadable("merge_request", needed)
     labels = _labels(doc)
     report = body.report(
         where,
@@ -126,7 +140,7 @@ def merge_request(doc: dict[str, Any]) -> list[Told]:
         DeployPhase.MERGED,
         body.time(attributes, "merged_at", "updated_at"),
         revision=revision,
-        ref=wire.text(attributes, "target_branch"),
+        ref=target,
         title=wire.text(attributes, "title"),
         author=body.name(attributes, "last_commit", "author", "name") or body.person(doc, "user"),
         url=wire.text(attributes, "url", limit=1000),
@@ -134,6 +148,13 @@ def merge_request(doc: dict[str, Any]) -> list[Told]:
         facts={"merge_request": f"!{number}", **({"labels": labels} if labels else {})},
     )
     return [report]
+
+
+def _lives_long(where: body.Project, branch: str) -> bool:
+    """True for the default branch, for names of others that get deployed, and where either is unknown."""
+    if not branch or not where.default_branch or branch == where.default_branch:
+        return True
+    return _LONG_LIVED(branch) is not None
 
 
 def _labels(doc: dict[str, Any]) -> str:
@@ -154,7 +175,7 @@ def release(doc: dict[str, Any]) -> list[Told]:
     where, tag = body.project(doc), wire.text(doc, "tag")
     revision = body.sha(wire.text(doc, "commit", "id"))
     if where is None or not tag or not revision:
-        return [body.heartbeat("release_unreadable")]
+        return body.unreadable("release", {"project": where, "tag": tag, "commit.id": revision})
     report = body.report(
         where,
         f"release:{where.id}:{wire.text(doc, 'id', limit=40) or tag}:create",
@@ -176,7 +197,8 @@ def feature_flag(doc: dict[str, Any], delivery: str) -> list[Told]:
     where, attributes = body.project(doc), wire.dig(doc, "object_attributes")
     flag, active = wire.text(attributes, "name"), wire.dig(attributes, "active")
     if where is None or not flag or not isinstance(active, bool):
-        return [body.heartbeat("feature_flag_unreadable")]
+        needed = {"project": where, "object_attributes.name": flag, "active": isinstance(active, bool)}
+        return body.unreadable("feature_flag", needed)
     state = "on" if active else "off"
     number = wire.text(attributes, "iid", limit=40)  # the page's; the body's id is another number
     page = f"{where.web_url}/-/feature_flags" if where.web_url else ""

@@ -15,6 +15,7 @@ import msgspec
 from router.kit import wire
 from router.model.events import UNDATED, DeployPhase, DeployReport, Told, Trouble
 from router.sources import _gitlab_body as body
+from router.sources import _gitlab_effects as effects
 from router.sources import _gitlab_steps as steps
 
 #: GitLab allows far fewer jobs that touch an environment in one pipeline.
@@ -51,7 +52,8 @@ def deployment(doc: dict[str, Any]) -> list[Told]:
     revision = body.full_sha(tail) or body.sha(wire.text(doc, "short_sha"))
     name = _deployment_name(doc, f"{revision}+{environment}", at)
     if where is None or not environment or not name:
-        return [body.heartbeat("deployment_unreadable")]
+        needed = {"project": where, "environment": environment, "deployment_id": name}
+        return body.unreadable("deployment", needed)
     tier = wire.text(doc, "environment_tier", limit=40)
     url = wire.text(doc, "deployable_url", limit=1000)
     if not url and where.web_url:
@@ -69,8 +71,17 @@ def deployment(doc: dict[str, Any]) -> list[Told]:
         url=url,
         detail=status,
         facts={"tier": tier} if tier else {},
+        run=_run(doc),
     )
     return [report]
+
+
+def _run(doc: dict[str, Any]) -> str:
+    """Return GitLab's own id of the deployment; that of its job where an old release gives no other."""
+    number, job = wire.text(doc, "deployment_id", limit=40), wire.text(doc, "deployable_id", limit=40)
+    if number:
+        return f"deployment-{number}"
+    return f"job-{job}" if job else ""
 
 
 def _deployment_name(doc: dict[str, Any], what: str, at: datetime | None) -> str:
@@ -79,9 +90,9 @@ def _deployment_name(doc: dict[str, Any], what: str, at: datetime | None) -> str
     Old releases give no number. The job's is as good; without it the time must tell a second
     deployment of the same commit (a rollback) from the first.
     """
-    number, job = wire.text(doc, "deployment_id", limit=40), wire.text(doc, "deployable_id", limit=40)
-    if number or job:
-        return number or f"job-{job}"
+    run = _run(doc)
+    if run:
+        return run.removeprefix("deployment-")
     return f"{what}+{at.isoformat()}" if at is not None else ""
 
 
@@ -125,11 +136,14 @@ def _job(doc: Any, prefix: str = "") -> _Job:
 
 
 def _effect(where: body.Project, one: _Job, url: str, common: dict[str, str]) -> DeployReport | None:
-    """Return what a job did to an environment, whether or not its pipeline is through."""
+    """Return what a job did to an environment, whether or not its pipeline is through.
+
+    A job that only uses an environment may have tested it, and cannot have changed it.
+    """
     if not one.environment or not one.number or one.finished is None or one.status != "success":
         return None
-    phase = steps.job_phase(one.name, one.stage)
-    if phase is None:
+    phase = effects.job_phase(one.name, one.stage, one.environment)
+    if phase is None or (one.action in _LOOKS_ONLY and phase is not DeployPhase.GREEN_TESTED):
         return None
     event = f"job:{where.id}:{one.number}:success"
     url = _job_url(where, one) or url
@@ -150,7 +164,7 @@ def pipeline(doc: dict[str, Any]) -> list[Told]:
     where, attributes = body.project(doc), wire.dig(doc, "object_attributes")
     revision = body.sha(wire.text(attributes, "sha"))
     if where is None or not revision:
-        return [body.heartbeat("pipeline_unreadable")]
+        return body.unreadable("pipeline", {"project": where, "object_attributes.sha": revision})
     number, status = wire.text(attributes, "id", limit=40), wire.text(attributes, "status", limit=40)
     url = wire.text(attributes, "url", limit=1000)
     if not url and where.web_url and number:
@@ -203,10 +217,10 @@ def _outcome(where: body.Project, attributes: Any, jobs: list[_Job], common: dic
     if number:
         facts["pipeline"] = number
     facts["pipeline_status"] = status
-    event = f"pipeline:{where.id}:{number or common['revision']}:{status}"
-    phase = DeployPhase.BUILT
-    if status != "success":  # after a retry it may fail once more, otherwise than before
-        phase, event = DeployPhase.CHECKED, f"{event}:{(finished or UNDATED).isoformat()}"
+    # a pipeline ends again after a retry, or after a manual job, and otherwise than before
+    ended = (finished or UNDATED).isoformat()
+    event = f"pipeline:{where.id}:{number or common['revision']}:{status}:{ended}"
+    phase = DeployPhase.BUILT if status == "success" else DeployPhase.CHECKED
     return body.report(where, event, phase, finished, detail=status, facts=facts, **common)
 
 
@@ -223,7 +237,8 @@ def job(doc: dict[str, Any]) -> list[Told]:
     # commit.id is the pipeline's number
     revision = body.sha(wire.text(doc, "sha"), wire.text(doc, "commit", "sha"))
     if where is None or not revision or not one.number:
-        return [body.heartbeat("job_unreadable")]
+        needed = {"project": where, "sha": revision, "build_id": one.number}
+        return body.unreadable("job", needed)
     common = {
         "revision": revision,
         "ref": wire.text(doc, "ref"),

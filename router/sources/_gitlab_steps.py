@@ -1,7 +1,6 @@
-"""What a CI job is about, told by its name and its stage: teams name both as they like.
+"""To which of the steps build, test, security, quality and package a CI job belongs, and how it went.
 
-Two questions: what did a job with an environment do to it, and to which of the steps
-``build``, ``test``, ``security``, ``quality``, ``package`` does a job belong?
+Told by its name and its stage: teams name both as they like.
 """
 
 from __future__ import annotations
@@ -9,22 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from router.model.events import DeployPhase
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-#: What a job does to its environment, told by its name, else by its stage; the first match counts.
-_JOB_PHASES: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE).search, phase)
-    for pattern, phase in (
-        (r"^roll[-_ ]?back(?![a-z])", DeployPhase.ROLLED_BACK),
-        (r"^(switch|traffic[-_ ]?switch|switch[-_ ]?traffic|promote)(?![a-z])", DeployPhase.SWITCHED),
-        (r"^clean[-_ ]?up(?![a-z])", DeployPhase.CLEANED_UP),
-        (r"^deploy[-_ ]?green(?![a-z])", DeployPhase.GREEN_DEPLOYED),
-        (r"^test[-_ ]?green(?![a-z])|(?<![a-z])smoke(?![a-z])", DeployPhase.GREEN_TESTED),
-    )
-)
 
 FAILED_ALLOWED: Final = "failed (allowed)"
 #: Worst first. A failure that the pipeline allows is not one, but it is not a success either.
@@ -96,11 +81,6 @@ _DEPLOYS: Final = _words(
     "deploy(?:s|ing|ments?)?", "roll (?:back|out)", "promote", "switch", "clean up", "destroy", "tear down",
     "review", "smoke",
 )  # fmt: skip
-
-
-def job_phase(name: str, stage: str) -> DeployPhase | None:
-    """Return what a job with an environment did to it, or None where neither name nor stage says."""
-    return next((phase for text in (name, stage) for search, phase in _JOB_PHASES if search(text)), None)
 
 
 def step(name: str, stage: str) -> str:

@@ -242,6 +242,7 @@ def _report(rollout: Rollout, trigger: str, phase: DeployPhase, at: datetime | N
         names=(rollout.current,) if known and not images else (),
         detail=detail if known else "",
         facts=facts,
+        run=f"{rollout.id}:{run}" if rollout.revision or (known and run) else "",
     )
 
 

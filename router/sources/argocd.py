@@ -11,6 +11,10 @@ phase and health say what was reached. Three forms are taken:
   gives the same reports; in addition it tells of the operations in its history;
 - the first form cut down to ``app`` and ``trafficSwitchedAt``: a hook says when traffic was switched.
 
+``status.summary.images`` are those of all pods alive, so until health has settled the former
+version's are among them, or alone. Hence images are told with live only, and live only where
+health became Healthy since the operation began. A hook's images are a person's own words, and told.
+
 Format: argoproj/argo-cd, ``pkg/apis/application/v1alpha1/types.go``.
 """
 
@@ -22,6 +26,7 @@ from router.kit import wire
 from router.model.deliveries import Manners
 from router.model.errors import Rejected
 from router.model.events import DeployPhase, DeployReport, Heartbeat, OriginKind, Told
+from router.model.keys import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 VERSION: Final = "1"
 #: Images of all live resources of one application; more would only swell the record.
 MAX_IMAGES: Final = 50
+#: Sources of one application whose revisions are shown.
+MAX_SOURCES: Final = 20
+MAX_REVISION: Final = 300
 MAX_DETAIL: Final = 1000
 #: Argo CD keeps 10 entries unless told otherwise.
 MAX_HISTORY: Final = 20
@@ -162,17 +170,17 @@ def _as_template(app: dict[str, Any], doc: dict[str, Any]) -> dict[str, Any]:
     metadata = app.get("metadata")
     name, namespace = wire.dig(metadata, "name"), wire.dig(metadata, "namespace")
     base = wire.text(doc, "context", "argocdUrl", limit=500).rstrip("/") if doc is not app else ""
-    hydrated = wire.dig(app, "spec", "sourceHydrator", "syncSource", "targetBranch")
+    spec = wire.dig(app, "spec")
     return {
         "app": {
             "name": name,
             "namespace": namespace,
             "uid": wire.dig(metadata, "uid"),
-            "project": wire.dig(app, "spec", "project"),
+            "project": wire.dig(spec, "project"),
             "labels": wire.dig(metadata, "labels"),
         },
-        "destination": wire.dig(app, "spec", "destination"),
-        "targetRevision": wire.dig(app, "spec", "source", "targetRevision") or hydrated,
+        "destination": wire.dig(spec, "destination"),
+        "targetRevision": _target(spec) or wire.dig(spec, "sourceHydrator", "syncSource", "targetBranch"),
         "revision": wire.dig(result, "revision"),
         "revisions": wire.dig(result, "revisions"),
         "images": wire.dig(app, "status", "summary", "images"),
@@ -181,6 +189,7 @@ def _as_template(app: dict[str, Any], doc: dict[str, Any]) -> dict[str, Any]:
         "syncStatus": wire.dig(app, "status", "sync", "status"),
         "health": wire.dig(app, "status", "health", "status"),
         "healthSince": wire.dig(app, "status", "health", "lastTransitionTime"),
+        "reconciledAt": wire.dig(app, "status", "reconciledAt"),
         "startedAt": wire.dig(operation, "startedAt"),
         "finishedAt": wire.dig(operation, "finishedAt"),
         "initiatedBy": wire.dig(asked, "initiatedBy", "username"),
@@ -191,6 +200,14 @@ def _as_template(app: dict[str, Any], doc: dict[str, Any]) -> dict[str, Any]:
         "trafficSwitchedAt": doc.get("trafficSwitchedAt"),
         "history": wire.dig(app, "status", "history"),
     }
+
+
+def _target(holder: Any) -> str:
+    """Return the branch, tag or chart version asked for; of several sources each once, with commas."""
+    sources = wire.dig(holder, "sources")
+    listed = sources[:MAX_SOURCES] if isinstance(sources, list) else []
+    named = (wire.text(source, "targetRevision") for source in listed)
+    return wire.text(holder, "source", "targetRevision") or ",".join(dict.fromkeys(n for n in named if n))
 
 
 class _App(NamedTuple):
@@ -241,11 +258,26 @@ def _synced(doc: dict[str, Any], app: _App, word: str) -> DeployReport:
     phase, at = _PHASES[word], finished or started
     if phase is DeployPhase.STARTED:
         at = started
-    elif phase is DeployPhase.GREEN_DEPLOYED and wire.text(doc, "health").lower() == "healthy":
-        phase = DeployPhase.LIVE
-        # healthy since before the sync (nothing was restarted): then live since the sync
-        at = max(at, wire.parse_time(doc.get("healthSince")) or at)
+    elif phase is DeployPhase.GREEN_DEPLOYED and (since := _healthy_since(doc)) is not None:
+        phase, at = DeployPhase.LIVE, max(at, since)
     return _report(doc, app, phase, at, started.isoformat())
+
+
+def _healthy_since(doc: dict[str, Any]) -> datetime | None:
+    """Return when what the operation applied became Healthy, or None where that is not known (yet).
+
+    A health older than the operation is that of the version before: it is read again only after
+    the operation's end, and a sync that restarts nothing leaves it as it is. Releases before 2.14
+    do not say since when.
+    """
+    if (wire.text(doc, "phase").lower(), wire.text(doc, "health").lower()) != ("succeeded", "healthy"):
+        return None
+    started, since = wire.parse_time(doc.get("startedAt")), wire.parse_time(doc.get("healthSince"))
+    if started is None or since is None or since < started:
+        return None
+    finished, read = wire.parse_time(doc.get("finishedAt")), wire.parse_time(doc.get("reconciledAt"))
+    # Argo CD's notifications wait for that reading (isAppSyncStatusRefreshed); its API does not
+    return None if finished is not None and read is not None and read < finished else since
 
 
 def _report(doc: dict[str, Any], app: _App, phase: DeployPhase, at: datetime, stamp: str) -> DeployReport:
@@ -259,13 +291,29 @@ def _report(doc: dict[str, Any], app: _App, phase: DeployPhase, at: datetime, st
         phase=phase,
         at=at,
         config_revision=_revision(doc),
-        images=tuple(_texts(doc.get("images"), MAX_IMAGES)),
+        images=_images(doc, phase),
         ref=wire.text(doc, "targetRevision"),
         author=wire.text(doc, "initiatedBy", limit=200),
         url=wire.text(doc, "url", limit=1000),
         detail=message or wire.text(doc, "phase", limit=40),
         facts=_facts(doc),
+        run=_run(doc, app),
     )
+
+
+def _images(doc: dict[str, Any], phase: DeployPhase) -> tuple[str, ...]:
+    """Return the images where they are this version's own, see the module."""
+    settled = phase is DeployPhase.LIVE
+    if phase is DeployPhase.SWITCHED:
+        by_hand = "startedAt" not in doc or wire.text(doc, "phase", limit=40).lower() == "switched"
+        settled = by_hand or _healthy_since(doc) is not None
+    return tuple(_texts(doc.get("images"), MAX_IMAGES)) if settled else ()
+
+
+def _run(doc: dict[str, Any], app: _App) -> str:
+    """Return the operation's id, ``<application>@<unix seconds of its start>``, "" where there is none."""
+    started = wire.parse_time(doc.get("startedAt"))
+    return f"{app.id}@{int(started.timestamp())}" if started is not None else ""
 
 
 def _history(doc: dict[str, Any], app: _App) -> list[DeployReport]:
@@ -289,7 +337,8 @@ def _history(doc: dict[str, Any], app: _App) -> list[DeployReport]:
             "url": doc.get("url"),
             "revision": wire.dig(entry, "revision"),
             "revisions": wire.dig(entry, "revisions"),
-            "targetRevision": wire.dig(entry, "source", "targetRevision"),
+            "targetRevision": _target(entry),
+            "startedAt": wire.dig(entry, "deployStartedAt"),
             "initiatedBy": wire.dig(entry, "initiatedBy", "username"),
             "automated": wire.dig(entry, "initiatedBy", "automated"),
         }
@@ -320,11 +369,19 @@ def _environment(doc: dict[str, Any]) -> str:
 
 
 def _revision(doc: dict[str, Any]) -> str:
-    """Return the commit (or chart version) that was synced; of several sources all, with commas between."""
-    return wire.text(doc, "revision") or wire.clean(",".join(_texts(doc.get("revisions"), 20)), 300)
+    """Return the commit (or chart version) that was synced; of several sources all, with commas between.
+
+    Where that is too long each is cut to 12 characters, and a digest of the whole keeps apart
+    those that differ further on.
+    """
+    revisions = _texts(doc.get("revisions"))
+    one, joined = wire.text(doc, "revision"), ",".join(revisions)
+    if one or len(joined) <= MAX_REVISION:
+        return one or joined
+    return ",".join(revision[:12] for revision in revisions[:MAX_SOURCES]) + f"+{digest(revisions)}"
 
 
-def _texts(found: Any, most: int) -> list[str]:
+def _texts(found: Any, most: int | None = None) -> list[str]:
     if not isinstance(found, list):
         return []
     return [wire.clean(item, 512).strip() for item in found[:most] if isinstance(item, str) and item.strip()]

@@ -53,7 +53,6 @@ class CloudEvents:
         # what tells a binary event: without these a dead letter of one could not be read again
         keeps=(
             "ce-specversion",
-            "ce-id",
             "ce-source",
             "ce-type",
             "ce-time",

@@ -1,8 +1,8 @@
 """GitLab's webhooks: what changes, how its pipelines went, and what was deployed.
 
-Whatever else is authentic becomes a heartbeat, however odd: GitLab switches a
-hook off after a few 4xx answers and never sends again what it could not
-deliver, so only a body that is not a JSON object is refused. Bodies are read by
+Whatever else is authentic becomes a heartbeat, however odd, and where a known kind cannot be read,
+trouble beside it: GitLab switches a hook off after a few 4xx answers and never sends again what it
+could not deliver, so only a body that is not a JSON object is refused. Bodies are read by
 ``object_kind``, not by header: system hooks all carry the same header.
 Format: GitLab, ``doc/user/project/integrations/webhook_events.md``.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from router.kit import wire
 from router.model.deliveries import Manners
 from router.model.errors import Rejected
+from router.model.events import Trouble
 from router.sources import _gitlab_changes as changes
 from router.sources import _gitlab_runs as runs
 from router.sources._gitlab_body import heartbeat
@@ -37,6 +38,11 @@ MAX_SIGNATURES: Final = 10
 _SIGNING_PREFIX: Final = b"whsec_"
 
 _KIND: Final = re.compile(r"[a-z][a-z_]{0,39}").fullmatch
+
+_NO_KIND: Final = (
+    "the body has no 'object_kind' and no 'event_name', or what stands there is no word: remove the custom "
+    "template from the webhook in GitLab (Settings > Webhooks > Edit), the standard body is needed here"
+)
 
 _READERS: Final[Mapping[str, Callable[[dict[str, Any]], list[Told]]]] = {
     "push": changes.push,
@@ -84,14 +90,14 @@ class GitLab:
         return index
 
     def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
-        """Return reports or one heartbeat; only what is not a JSON object is refused."""
+        """Return reports, or one heartbeat, and trouble; only what is not a JSON object is refused."""
         try:
             doc = wire.document(body)
         except wire.Unreadable as exc:
             raise Rejected(400, "bad_json", f"not a GitLab webhook body: {exc}") from exc
         kind = wire.text(doc, "object_kind") or wire.text(doc, "event_name")
         if _KIND(kind) is None:
-            kind = "unreadable"
+            return [heartbeat("unreadable"), Trouble(self.kind, _NO_KIND)]
         if kind == "feature_flag":
             return changes.feature_flag(doc, self._delivery(headers, body))
         read = _READERS.get(kind)

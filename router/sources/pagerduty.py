@@ -95,7 +95,10 @@ class PagerDuty:
             raise Rejected(400, "bad_body", "'event.event_type' is missing or no word like incident.resolved")
         family, _, what = word.partition(".")
         if family == "incident":
-            return [_act(event, word, _KINDS.get(what, ActKind.OTHER), _event_id(event, headers, body))]
+            kind = _KINDS.get(what, ActKind.OTHER)
+            if kind is ActKind.RESOLVED and _merged(event):
+                kind = ActKind.OTHER
+            return [_act(event, word, kind, _event_id(event, headers, body))]
         about = {"pagey": "ping", "service": "service"}.get(family, "other")
         return [Heartbeat(source=self.kind, kind=f"pagerduty:{about}")]
 
@@ -118,6 +121,14 @@ def _event_id(event: dict[str, Any], headers: Mapping[str, str], body: bytes) ->
     """Return the event's own id, else the delivery's; both stay the same when it is sent again."""
     name = wire.text(event, "id", limit=100) or wire.clean(headers.get("x-webhook-id", ""), 100).strip()
     return f"pagerduty:{name or keys.digest([body.decode('utf-8', 'replace')])}"
+
+
+def _merged(event: dict[str, Any]) -> bool:
+    """True where PagerDuty closed the incident because it was merged into another: it goes on there.
+
+    Source: PagerDuty's REST API, schema ``ResolveReason``; this is the only reason that there is.
+    """
+    return wire.text(event, "data", "resolve_reason", "type", limit=40) == "merge_resolve_reason"
 
 
 def _act(event: dict[str, Any], word: str, kind: ActKind, event_id: str) -> Act:

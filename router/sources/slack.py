@@ -2,7 +2,8 @@
 
 Bodies are told apart by their form: events are JSON, a click is a form with the field
 ``payload`` (JSON again), a command a form with the field ``command``. People are told by
-Slack's id of them, by which rights are decided, and by a name, which they can change.
+Slack's id of them and by a name, which they can change. What somebody of another workspace
+clicks, in a channel that is shared with it, is told and asks for nothing.
 ``token``, ``response_url`` and ``trigger_id`` are secrets or as good as: they never leave here.
 Format: https://docs.slack.dev/interactivity and https://docs.slack.dev/apis/events-api
 """
@@ -209,9 +210,10 @@ def _heartbeat(word: str) -> Heartbeat:
 
 
 class _Click(NamedTuple):
-    """What all actions of one click share."""
+    """What all actions of one click share. ``foreign``: by somebody of another workspace than the app's."""
 
     word: str
+    foreign: bool
     by: str
     by_id: str
     ref: str
@@ -224,7 +226,7 @@ def _interaction(doc: dict[str, Any], body: bytes) -> list[Told]:
         return [_heartbeat(word)]
     by_id = wire.text(doc, "user", "id", limit=100)
     by = wire.text(doc, "user", "username", limit=200) or wire.text(doc, "user", "name", limit=200)
-    click = _Click(word, by or by_id, by_id, _ref(doc), _digest(body))
+    click = _Click(word, _foreign(doc), by or by_id, by_id, _ref(doc), _digest(body))
     actions = doc.get("actions") if word == "block_actions" else None
     told: list[Told] = []
     if isinstance(actions, list):
@@ -238,6 +240,12 @@ def _interaction(doc: dict[str, Any], body: bytes) -> list[Told]:
     return [_other(click, click.digest, at, name)]
 
 
+def _foreign(doc: dict[str, Any]) -> bool:
+    """True where both workspaces are told and differ; an app of a whole organisation is told no ``team``."""
+    ours, theirs = wire.text(doc, "team", "id", limit=40), wire.text(doc, "user", "team_id", limit=40)
+    return bool(ours and theirs) and ours != theirs
+
+
 def _action(click: _Click, action: Any) -> Told:
     """Return what a press of one of our buttons asks for; of all other actions only that they were done."""
     stamp = wire.text(action, "action_ts", limit=40)
@@ -245,7 +253,7 @@ def _action(click: _Click, action: Any) -> Told:
     value = wire.text(action, "value", limit=100) or wire.text(action, "selected_option", "value", limit=100)
     kind, found = _BUTTONS.get(name.partition(":")[0]), keys.split_incident_id(value)
     number = f"{stamp or click.digest}:{click.by_id}:{name}"
-    if kind is None or found is None:  # a link, or somebody else's button
+    if kind is None or found is None or click.foreign:  # a link, or somebody else's button or finger
         return _other(click, number, _time(stamp), name)
     if not click.by_id:
         return Trouble(source="slack", reason="'payload.user.id' is missing: nobody may do this")
@@ -351,7 +359,7 @@ def _answer(fields: dict[str, Any]) -> str:
     asked = _asked(fields)
     if asked:
         doing = "Acknowledging" if asked.kind is ActKind.ACKNOWLEDGED else "Resolving"
-        return f"{doing} `{asked.incident}`… Its message shows it in a moment, if it is open and you may."
+        return f"{doing} `{asked.incident}`… Its message shows it in a moment, if it is open."
     name, typed = _quoted(wire.text(fields, "command", limit=40)), _quoted(_text(fields))
     lines = [f"I do not know what to do with `{typed}`."] if typed and typed.lower() != "help" else []
     lines += [

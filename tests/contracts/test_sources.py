@@ -61,10 +61,10 @@ def refuses(kind, headers, body, secrets):
     assert all(s not in caught.value.detail.encode() for s in secrets if s.removeprefix(b"whsec_"))
 
 
-def parse_or_refuse(kind, body):
+def parse_or_refuse(kind, body, headers=None):
     """Return what was told, or the refusal; anything else escapes and fails the test."""
     try:
-        told = source(kind).parse({}, body)
+        told = source(kind).parse(headers or {}, body)
     except errors.Rejected as refused:
         told = refused
     if isinstance(told, errors.Rejected):
@@ -108,6 +108,15 @@ def test_a_recorded_body_tells_the_same_each_time(kind, name):
     assert list(told) == list(source(kind).parse({"x-anything": "else"}, body))
 
 
+@pytest.mark.parametrize(("kind", "name"), BODIES)
+def test_a_recorded_delivery_tells_the_same_each_time(kind, name):
+    """With the headers it came with, a delivery is told, and sent again it gives the same events and ids."""
+    headers, body = payload(kind, name)
+    told = parse_or_refuse(kind, body, headers)
+    assert not isinstance(told, errors.Rejected)
+    assert list(told) == list(source(kind).parse({**headers, "x-anything": "else"}, body))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_wrong_or_foreign_secret_is_refused(kind):
     """Without a secret, with a wrong one, with another source's or with an empty one nobody gets in."""
@@ -122,6 +131,7 @@ def test_a_missing_wrong_or_foreign_secret_is_refused(kind):
             refuses(kind, foreign, body, [secret(kind)])
 
 
+_CE_HEADERS = ("ce-specversion", "ce-id", "ce-source", "ce-type", "ce-time", "ce-subject", "ce-dataschema")
 _HEADERS = (
     "authorization",
     "x-gitlab-token",
@@ -132,6 +142,15 @@ _HEADERS = (
     "x-pagerduty-signature",
     "x-slack-request-timestamp",
     "x-slack-signature",
+    "x-slack-retry-num",
+    "x-grafana-alerting-signature",
+    "x-grafana-alerting-timestamp",
+    "x-grafana-alerting-signature-timestamp",
+    "x-router-token",
+    "x-webhook-id",
+    "idempotency-key",
+    "content-type",
+    *_CE_HEADERS,
 )
 _VALUES = st.text(max_size=60) | st.sampled_from(
     [
@@ -149,12 +168,53 @@ _VALUES = st.text(max_size=60) | st.sampled_from(
         "٣",
         "-1",
         "1e9",
+        str(int(NOW.timestamp())),
+        "0" * 64,
     ]
 )
+_TYPES = st.sampled_from(
+    [
+        "application/json",
+        "application/json; charset=latin-1",
+        "application/cloudevents+json",
+        "Application/CloudEvents-Batch+JSON; charset=utf-8",
+        "application/cloudevents+avro",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        ";",
+    ]
+)
+_CE_VALUES = _VALUES | st.sampled_from(
+    [
+        "1.0",
+        "0.3",
+        "dev.cdevents.service.deployed.0.2.0",
+        "dev.cdevents.change.merged.0.2.0",
+        "com.example.new",
+        "https://ci.example.com/shop/payment-service",
+        "2026-11-20T10:02:20Z",
+        "0001-01-01T00:00:00+05:00",
+        "%C3%28",
+        "%00%1b%ED%A0%80",
+        '"un\\"quoted',
+    ]
+)
+#: Any headers; and those of CloudEvents' binary mode, in which they hold the event.
+_ANY_HEADERS = st.dictionaries(st.sampled_from(_HEADERS), _VALUES | _TYPES, max_size=8)
+_BINARY_HEADERS = st.fixed_dictionaries(
+    {
+        "ce-specversion": st.just("1.0") | _CE_VALUES,
+        "ce-id": _CE_VALUES,
+        "ce-source": _CE_VALUES,
+        "ce-type": _CE_VALUES,
+    },
+    optional={"ce-time": _CE_VALUES, "ce-subject": _CE_VALUES, "content-type": _TYPES | _VALUES},
+)
+_SENT_HEADERS = _ANY_HEADERS | _BINARY_HEADERS
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(headers=st.dictionaries(st.sampled_from(_HEADERS), _VALUES), body=st.binary(max_size=50))
+@given(headers=_SENT_HEADERS, body=st.binary(max_size=50))
 def test_junk_headers_are_refused_and_nothing_else(kind, headers, body):
     """Whatever stands in the headers, the answer is 401, never an error of ours."""
     refuses(kind, headers, body, [secret(kind), b"whsec_c2VjcmV0", b"whsec_\xff", b"whsec_"])
@@ -181,6 +241,29 @@ def test_junk_headers_are_refused_and_nothing_else(kind, headers, body):
 def test_junk_bytes_are_refused_and_nothing_else(kind, body):
     """Whatever bytes come, they are parsed or refused with a bounded reason."""
     parse_or_refuse(kind, body)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    headers=_SENT_HEADERS,
+    body=st.binary(max_size=60) | st.sampled_from([b"", b"null", b"{}", b"[]", b'{"context":{}}', b"a=b"]),
+)
+def test_junk_bytes_with_any_headers_are_refused_and_nothing_else(kind, headers, body):
+    """Some senders say in headers how the body is to be read, or the event itself: those may be junk, too."""
+    parse_or_refuse(kind, body, headers)
+
+
+@pytest.mark.parametrize(("kind", "name"), BODIES)
+@given(headers=_SENT_HEADERS)
+def test_a_recorded_body_with_other_headers_is_told_or_refused(kind, name, headers):
+    """A proxy or a user may change any header; the same delivery still tells the same."""
+    recorded, body = payload(kind, name)
+    first = parse_or_refuse(kind, body, {**recorded, **headers})
+    again = parse_or_refuse(kind, body, {**recorded, **headers})
+    if isinstance(first, errors.Rejected):
+        assert (first.code, first.detail) == (again.code, again.detail)
+    else:
+        assert list(first) == list(again)
 
 
 _WORDS = st.sampled_from(
@@ -247,15 +330,17 @@ def closed(doc, *, form):
 @given(
     changes=st.lists(
         st.tuples(st.lists(st.integers(0, 40), min_size=3, max_size=6), _VALUE), min_size=1, max_size=4
-    )
+    ),
+    bare=st.booleans(),
 )
-def test_a_body_with_odd_values_is_told_or_refused(kind, name, changes):
+def test_a_body_with_odd_values_is_told_or_refused(kind, name, changes, bare):
     """A real body with any value in any place never raises anything but a refusal, and stays storable."""
-    body = payload(kind, name)[1]
+    headers, body = payload(kind, name)
     doc = opened(body)
     for where, value in changes:
         mutate(doc, where, value)
-    told = parse_or_refuse(kind, closed(doc, form=not body.startswith((b"{", b"["))))
+    changed = closed(doc, form=not body.startswith((b"{", b"[")))
+    told = parse_or_refuse(kind, changed, {} if bare else headers)
     if kind == "gitlab" and "NaN" not in json.dumps(doc) and "Infinity" not in json.dumps(doc):
         assert not isinstance(told, errors.Rejected), "GitLab switches a hook off that answers 4xx"
 

@@ -152,7 +152,13 @@ def test_a_senders_own_texts_are_bounded():
         {"routeLabels": {"a": 1, "": "x"}},
         {"routeLabels": []},
         {"notification_reason": {}},
-        {"truncatedAlerts": "7"},
+        {"truncatedAlerts": "seven"},
+        {"truncatedAlerts": "٣"},
+        {"truncatedAlerts": "9" * 5000},
+        {"truncatedAlerts": "-7"},
+        {"truncatedAlerts": -7},
+        {"truncatedAlerts": 7.5},
+        {"truncatedAlerts": [7]},
         {"truncatedAlerts": True},
         {"receiver": 5},
     ],
@@ -236,6 +242,34 @@ def test_half_of_a_surrogate_pair_is_replaced():
 def test_a_delivery_without_alerts_is_a_heartbeat():
     """An empty list says nothing we act on."""
     assert parse(batch()) == [Heartbeat(source="alertmanager", kind="alertmanager:empty")]
+    assert parse(batch(truncatedAlerts=0)) == parse(batch(truncatedAlerts=-1)) == parse(batch())
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(12, "12"), ("12", "12"), (" 12 ", "12"), (2**62, "1000000000"), ("9" * 12, "1000000000")],
+)
+def test_alerts_that_were_all_left_out_are_trouble(count, says):
+    """Where a limit lets no alert through nobody would be paged, so it is told how many there were."""
+    beat, trouble = parse(batch(truncatedAlerts=count))
+    assert beat == Heartbeat(source="alertmanager", kind="alertmanager:empty")
+    assert trouble.source == "alertmanager"
+    assert trouble.reason.startswith(f"all {says} alerts of this delivery were left out: ")
+    assert "max_alerts" in trouble.reason
+    assert len(trouble.reason) < 300
+
+
+def test_a_recorded_delivery_without_any_of_its_alerts_is_trouble():
+    """So it looks where max_alerts cuts off all."""
+    told = parse((PAYLOADS / "truncated-to-none.json").read_bytes())
+    assert [type(t) for t in told] == [Heartbeat, Trouble]
+
+
+@pytest.mark.parametrize("count", [7, "7", " 07"])
+def test_the_number_of_alerts_left_out_may_be_digits_in_a_text(count):
+    """Senders that are not Alertmanager write numbers as they like."""
+    (told,) = parse(batch(alert(), truncatedAlerts=count))
+    assert told.truncated == 7
 
 
 @pytest.mark.parametrize(

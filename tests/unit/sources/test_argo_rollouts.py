@@ -18,6 +18,7 @@ PAYLOADS = Path(__file__).parents[2] / "payloads" / "argo_rollouts"
 SHIPPED = Path(__file__).parents[3] / "deploy" / "argo-rollouts" / "notifications.yaml"
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 ID = "argo_rollouts:2f0c7a54-91d3-4d0e-8d6b-6f3f1e9a7c42"
+RUN = ID.partition(":")[2]
 OLD, NEW = "6cbccd9f99", "74b948fccb"
 IMAGE = "registry.example.com/shop/payment-service:v1.42.0"
 WHY = 'Metric "error-rate" assessed Failed due to failed (1) > failureLimit (0)'
@@ -103,6 +104,36 @@ def test_all_bodies_of_one_update_give_the_same_ids():
         for report in parse(load(name)):
             ids.setdefault(report.phase, set()).add(report.event_id)
     assert ids == {phase: {f"{ID}:r12:{phase}"} for phase in (STARTED, GREEN, TESTED, SWITCHED, LIVE)}
+
+
+def test_all_reports_of_one_update_bear_its_run():
+    """The run is the rollout and its revision, so that a return to an earlier version is another."""
+    for name in ("updated", "analysis-successful", "paused", "switched", "completed", "whole-rollout"):
+        assert {report.run for report in parse(load(name))} == {f"{RUN}:r12"}
+    doc = load("whole-rollout")
+    doc["metadata"]["annotations"]["rollout.argoproj.io/revision"] = "14"
+    del doc["metadata"]["uid"]
+    assert {report.run for report in parse(doc)} == {"shop-prod/payment-service:r14"}
+
+
+def test_without_a_revision_the_pod_hash_makes_the_run():
+    """Where the status is still that of the version before, its hash names no run."""
+    doc = load("completed")
+    del doc["rollout"]["metadata"]["annotations"]
+    assert {report.run for report in parse(doc)} == {f"{RUN}:{NEW}"}
+    doc["trigger"] = "on-rollout-updated"
+    assert [report.run for report in parse(doc)] == [""]
+    doc = load("completed")
+    doc["rollout"]["metadata"] |= {"annotations": {}, "generation": 88}
+    assert {report.run for report in parse(doc)} == {""}
+
+
+def test_images_by_digest_are_told_as_they_are():
+    """They name the version, so that the pod hash is none."""
+    image = f"registry.example.com/shop/payment-service@sha256:{'0b31b1c0' * 8}"
+    doc = load("completed")
+    doc["rollout"]["spec"]["template"]["spec"]["containers"] = [{"image": image}]
+    assert {(report.images, report.names) for report in parse(doc)} == {((image,), ())}
 
 
 def test_a_return_to_an_earlier_version_is_told_anew():

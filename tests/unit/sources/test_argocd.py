@@ -21,6 +21,7 @@ NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 UID = "5b1f6c1e-2a77-4b0e-9d55-0c8f6a2f7a11"
 REVISION = "9c1e5f4ad0b1c2d3e4f5061728394a5b6c7d8e9f"
 IMAGE = "registry.example.com/shop/checkout:v2.14.0"
+RUN = f"{UID}@1795168830"
 
 
 def load(name):
@@ -43,6 +44,7 @@ def at(hour, minute, second=0):
     [
         ("sync-running", DeployPhase.STARTED, at(10, 0, 30)),
         ("sync-succeeded", DeployPhase.GREEN_DEPLOYED, at(10, 0, 40)),
+        ("config-only", DeployPhase.GREEN_DEPLOYED, at(10, 0, 40)),
         ("deployed", DeployPhase.LIVE, at(10, 2, 5)),
         ("sync-failed", DeployPhase.FAILED, at(10, 0, 40)),
     ],
@@ -76,15 +78,63 @@ def test_a_failure_tells_its_message():
 
 def test_several_sources_show_all_revisions():
     """An application of several sources has no single revision."""
-    assert parse(load("several-sources"))[0].config_revision == f"{REVISION},1.4.2"
+    (report,) = parse(load("several-sources"))
+    assert (report.config_revision, report.ref) == (f"{REVISION},1.4.2", "main,1.4.2")
 
 
-def test_an_application_healthy_all_along_is_live_since_its_sync():
-    """Where nothing was restarted, health is older than the sync."""
-    doc = {**load("deployed"), "healthSince": "2026-11-19T00:00:00Z"}
-    assert parse(doc)[0].at == at(10, 0, 40)
-    del doc["healthSince"], doc["finishedAt"]
+def test_very_many_sources_never_show_the_same_revisions_twice():
+    """Each is cut to 12 characters where all would be too long, and a digest keeps the wholes apart."""
+    revisions = [f"{n:040x}" for n in range(16**39, 16**39 + 8)]
+    shown = set()
+    for doc in (
+        {"revisions": revisions},
+        {"revisions": [*revisions[:-1], revisions[-1][:-1] + "f"]},
+        {"revisions": ["f" * 40, *revisions[1:]]},
+        {"revisions": [*revisions, "1.4.2"]},
+        {"revisions": revisions * 4},
+        {"revisions": [*revisions * 4, "1.4.2"]},
+    ):
+        shown.add(parse({**load("several-sources"), **doc})[0].config_revision)
+    assert len(shown) == 6
+    assert max(len(text) for text in shown) < 300
+    assert any(text.startswith("100000000000,100000000000,") for text in shown)
+    assert any(text.startswith("ffffffffffff,100000000000,") for text in shown)
+
+
+@pytest.mark.parametrize("since", ["2026-11-20T10:00:29Z", "2026-11-19T00:00:00Z", "", None, "soon"])
+def test_a_health_older_than_the_sync_is_not_live(since):
+    """It is that of the version before; the live that follows has an id of its own, and counts."""
+    (early,) = parse({**load("deployed"), "healthSince": since})
+    assert (early.phase, early.at, early.images) == (DeployPhase.GREEN_DEPLOYED, at(10, 0, 40), ())
+    (true,) = parse(load("deployed"))
+    assert (true.phase, true.run) == (DeployPhase.LIVE, early.run)
+    assert true.event_id != early.event_id
+
+
+def test_a_health_that_turned_during_the_sync_is_live_at_its_end():
+    """The last wave or hook ends the sync; before that not all of it was applied."""
+    doc = {**load("deployed"), "healthSince": "2026-11-20T10:00:30Z"}
+    assert [(r.phase, r.at) for r in parse(doc)] == [(DeployPhase.LIVE, at(10, 0, 40))]
+    del doc["finishedAt"]
     assert parse(doc)[0].at == at(10, 0, 30)
+
+
+@pytest.mark.parametrize("name", ["sync-running", "sync-succeeded", "sync-failed", "config-only"])
+def test_images_are_told_with_live_only(name):
+    """Before health has settled they are those of all pods alive, the former version's among them."""
+    assert load(name)["images"]
+    assert [r.images for r in parse(load(name))] == [()]
+    assert [r.images for r in parse(load("deployed"))] == [(IMAGE,)]
+
+
+@pytest.mark.parametrize("name", ["sync-running", "sync-succeeded", "deployed", "sync-failed", "config-only"])
+def test_all_reports_of_one_operation_bear_its_run(name):
+    """The run is the application and the second at which the operation began."""
+    assert [r.run for r in parse(load(name))] == [RUN]
+    doc = load(name)
+    del doc["app"]["uid"]
+    assert [r.run for r in parse(doc)] == ["argocd/checkout-production@1795168830"]
+    assert parse({**doc, "startedAt": "2026-11-20T10:00:31Z"})[0].run.endswith("@1795168831")
 
 
 def test_the_same_operation_told_by_two_triggers_is_one_event():
@@ -124,6 +174,7 @@ def test_a_traffic_switch_is_told():
     (report,) = parse(load("traffic-switched"))
     assert (report.phase, report.at, report.images) == (DeployPhase.SWITCHED, at(10, 5), (IMAGE,))
     assert report.event_id == "argocd:argocd/checkout-production:switched:2026-11-20T10:05:00+00:00"
+    assert report.run == "", "a hook does not know when its operation began"
 
 
 def test_a_sync_may_tell_the_switch_along():
@@ -133,8 +184,19 @@ def test_a_sync_may_tell_the_switch_along():
         (DeployPhase.SWITCHED, at(10, 1)),
         (DeployPhase.LIVE, at(10, 2, 5)),
     ]
+    assert {(r.images, r.run) for r in parse(doc)} == {((IMAGE,), RUN)}
     assert parse({**load("deployed"), "phase": "switched"})[0].at == at(10, 0, 40)
     assert parse({**load("sync-running"), "phase": "switched"})[0].at == at(10, 0, 30)
+
+
+@pytest.mark.parametrize(
+    "change", [{"health": "Progressing"}, {"phase": "Running"}, {"healthSince": "2026-11-19T08:12:40Z"}]
+)
+def test_a_switch_told_along_has_no_images_before_health_has_settled(change):
+    """What a template writes is what Argo CD sees; only a hook's own body names them by hand."""
+    doc = {**load("deployed"), "trafficSwitchedAt": "2026-11-20T10:01:00Z", **change}
+    assert {(r.images, r.run) for r in parse(doc)} == {((), RUN)}
+    assert parse({**doc, "phase": "switched"})[0].images == (IMAGE,)
 
 
 def test_lists_and_labels_of_odd_kinds_are_left_out():
@@ -245,6 +307,12 @@ def test_several_sources_of_a_whole_application():
     app["status"]["operationState"]["syncResult"] |= {"revision": "", "revisions": [REVISION, "1.4.2"]}
     doc = {"app": app, "context": {"argocdUrl": "https://argocd.example.com"}}
     assert parse(doc)[-1] == parse(load("several-sources"))[0]
+    app["spec"]["sources"] += [{"ref": "values"}, None, {"targetRevision": "main"}, {"targetRevision": 7}]
+    app["status"]["history"][1]["sources"] = app["spec"]["sources"]
+    del app["status"]["history"][1]["source"]
+    assert [r.ref for r in parse(doc)] == ["main,1.4.2,7", "main,1.4.2,7"]
+    app["spec"]["sources"] = "main"
+    assert parse(doc)[-1].ref == ""
 
 
 def test_a_monorepo_tells_the_revision_that_was_deployed():
@@ -260,9 +328,41 @@ def test_history_tells_lost_operations_once():
     assert (before.phase, before.at) == (DeployPhase.GREEN_DEPLOYED, at(8, 15, 12))
     assert before.event_id == f"argocd:{UID}:green_deployed:2026-11-20T08:15:00+00:00"
     assert (before.images, before.author) == ((), "")
+    assert (before.run, now.run) == (f"{UID}@1795162500", RUN)
     assert before.facts["initiated_by"] == "auto-sync"
     assert "health" not in before.facts
     assert (now.phase, now.author) == (DeployPhase.LIVE, "dana")
+
+
+@pytest.mark.parametrize(
+    ("status", "read"),
+    [
+        ({"health": {"status": "Healthy", "lastTransitionTime": "2026-11-19T08:12:40Z"}}, "10:02:06"),
+        ({"health": {"status": "Healthy"}}, "10:02:06"),
+        ({"health": {"status": "Healthy", "lastTransitionTime": "2026-11-20T10:00:35Z"}}, "10:00:39"),
+    ],
+    ids=["older-than-the-operation", "since-when-is-not-said", "not-read-since-its-end"],
+)
+def test_a_whole_application_is_live_only_by_its_own_operation(status, read):
+    """Health and images are of before until Argo CD has looked again after the operation's end."""
+    app = load("application")
+    app["status"] |= {**status, "reconciledAt": f"2026-11-20T{read}Z"}
+    report = parse(app)[-1]
+    assert (report.phase, report.images, report.run) == (DeployPhase.GREEN_DEPLOYED, (), RUN)
+
+
+def test_an_application_polled_in_parts_is_live_all_the_same():
+    """What is asked of Argo CD's API is cut down, and may say nothing of when it was read."""
+    app = load("application")
+    del app["status"]["reconciledAt"]
+    assert parse(app)[-1].phase is DeployPhase.LIVE
+
+
+def test_history_of_the_present_operation_may_begin_a_second_off():
+    """Its run differs from the operation's by that second, within what counts as one."""
+    app = load("application")
+    del app["status"]["operationState"]
+    assert [r.run for r in parse(app)] == [f"{UID}@1795162500", f"{UID}@1795168829"]
 
 
 def test_history_is_told_beside_an_operation_that_deploys_nothing():
@@ -302,7 +402,9 @@ def test_real_applications_become_reports_or_are_refused_with_a_reason(shared):
     ]
     assert len(told) == 7
     assert all(isinstance(phases[-1], DeployPhase) for phases in told.values())
-    assert told["argo-cd__diff-cache"][-1] is DeployPhase.LIVE
+    assert told["argo-cd__diff-cache"][-1] is DeployPhase.GREEN_DEPLOYED, (
+        "since when it is healthy is not said"
+    )
 
 
 # -- what we ship
@@ -337,6 +439,19 @@ def test_deploys_are_told_once_per_operation_not_per_revision(shipped):
             assert re.fullmatch(
                 r"app\.status\?\.operationState\?\.(startedAt|finishedAt)", parts[0]["oncePer"]
             )
+
+
+def test_live_is_told_where_health_turned_since_the_sync_began(shipped):
+    """A health of before is not this sync's, and one that turns after its end is told under its own time."""
+    (condition,) = shipped["trigger.router-deployed"]
+    parts = condition["when"].split(" and ")
+    assert "app.status?.health?.status == 'Healthy'" in parts
+    since, started = "app.status.health.lastTransitionTime", "app.status.operationState.startedAt"
+    assert parts[-2] == "app.status?.health?.lastTransitionTime != nil"
+    assert parts[-1] == f"!time.Parse({since}).Before(time.Parse({started}))"
+    assert condition["oncePer"] == "app.status?.operationState?.finishedAt"
+    body = shipped["template.router-deploy"]["webhook"]["router"]["body"]
+    assert '(eq $health "Healthy") (ge $since $started) }}{{ $trigger = "router-deployed" }}' in body
 
 
 def test_every_value_of_a_template_is_escaped(shipped):

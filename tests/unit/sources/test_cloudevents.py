@@ -11,7 +11,7 @@ import pytest
 
 from router.model.errors import Rejected
 from router.model.events import UNDATED, DeployPhase, Heartbeat, OriginKind, Trouble
-from router.model.wire_cdevents import purl, word
+from router.model.wire_cdevents import artifact, purl, word
 from router.sources import cloudevents
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "cloudevents"
@@ -144,6 +144,66 @@ def test_an_event_without_a_time_is_undated():
     assert tell(doc)[0].at == at(9, 59)
     doc["data"]["context"]["timestamp"] = doc["time"] = "soon"
     assert tell(doc)[0].at == UNDATED
+
+
+@pytest.mark.parametrize(
+    ("reference", "names"),
+    [
+        ("r.example.com/shop/pay:1.42.0", ("1.42.0",)),
+        ("pay:1.42.0", ("1.42.0",)),
+        (f"pay@{DIGEST}", ()),
+        (f"localhost:5000/pay:1.42.0@{DIGEST}", ("1.42.0",)),
+    ],
+)
+def test_an_artifact_that_is_no_purl_may_be_an_image(reference, names):
+    """Tools write the reference as they know it: of a service, a build, a test, or as the artifact itself."""
+    content = {"artifactId": reference}
+    for doc in (
+        cdevent("service.deployed", content=content),
+        cdevent("service.published", custom=content),
+        cdevent("build.finished", content=content),
+        cdevent("artifact.published", subject={"id": reference}),
+        cdevent("testsuiterun.finished", custom=content),
+    ):
+        (report,) = tell(doc)
+        assert (report.images, report.names, report.revision) == ((reference,), names, "")
+        assert report.origin == ("payment-service" if doc["type"].split(".")[2] == "service" else "pay")
+
+
+@pytest.mark.parametrize("digest_only", ["pkg:oci/pay", "pkg:generic/pay", "pkg:docker/pay"])
+def test_a_digest_alone_is_an_image(digest_only):
+    """It names the version for certain, also where there is no tag and no commit."""
+    for kind, event in (
+        ("artifact.published", {"subject": {"id": f"{digest_only}@{DIGEST.replace(':', '%3A')}"}}),
+        ("build.finished", {"content": {"artifactId": f"{digest_only}@{DIGEST}"}}),
+    ):
+        (report,) = tell(cdevent(kind, **event))
+        assert (report.phase, report.origin, report.images) == (DeployPhase.BUILT, "pay", (f"pay@{DIGEST}",))
+        assert (report.revision, report.names) == ("", ())
+
+
+def test_an_artifact_without_a_commit_is_told_by_its_name():
+    """A short sha is no commit here, and the version is enough to know the artifact by."""
+    content = {"change": {"id": SHA[:8]}}
+    (report,) = tell(cdevent("artifact.published", subject={"id": "pkg:npm/pay@1.42.0", "content": content}))
+    assert (report.revision, report.names, report.images) == ("", ("1.42.0",), ())
+
+
+def test_a_floating_tag_is_no_name():
+    """All versions are called latest in their turn; the image keeps it."""
+    for reference in (
+        "shop/pay:latest",
+        "pkg:docker/shop/pay@latest",
+        "pkg:oci/pay?repository_url=shop/pay&tag=latest",
+    ):
+        (report,) = tell(cdevent("service.deployed", content={"artifactId": reference}))
+        assert (report.images, report.names) == (("shop/pay:latest",), ())
+
+
+def test_no_event_bears_a_run():
+    """CDEvents have no id of one deploy: their own ids are of one event each."""
+    names = ("service-deployed", "service-published", "service-removed", "service-rolledback")
+    assert {report.run for name in names for report in tell(load(name))} == {""}
 
 
 # -- changes, artifacts, tests, pipelines
@@ -289,6 +349,20 @@ def test_package_urls(text, name, version, names, image):
     """A digest is no name of a version; an image's reference is made of what the purl says."""
     found = purl(text)
     assert (found.name, found.version, found.names, found.image) == (name, version, names, image)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "pay", "r.example.com/shop/pay", "1.42.0", "not a purl", "pay:", "pay@1.42.0", "pay@sha256:0b31",
+        DIGEST, "https://r.example.com/shop/pay:1.42.0", "urn:uuid:5328c37f", "a/:1", "pkg:oci",
+        "pay:1.42.0\n", "pay:" + "1" * 129, "x/" * 300 + "pay:1",
+    ],
+)  # fmt: skip
+def test_what_is_neither_purl_nor_reference_names_no_artifact(text):
+    """A word, a path, a URL or a digest alone says nothing of a version."""
+    assert artifact(text) == artifact("")
+    assert not any(artifact(text))
 
 
 # -- the three ways

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from router.model.errors import Rejected
 from router.model.events import UNDATED, DeployPhase, DeployReport, Heartbeat, OriginKind, Trouble
 from router.sources import gitlab
-from tests.unit.sources.gitlab_bodies import NAMES, SHA, at, heartbeat, load, parse
+from tests.unit.sources.gitlab_bodies import GITLAB, NAMES, SHA, at, heartbeat, load, parse, unreadable
 
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=UTC)
 
@@ -26,7 +27,7 @@ def test_a_running_deployment_has_started():
     """A deployment's report holds all that names it, its author and its place."""
     (report,) = parse(load("deployment-running"))
     assert report.phase is DeployPhase.STARTED
-    assert report.event_id == "gitlab:deployment:4711:815:running"
+    assert (report.event_id, report.run) == (f"{GITLAB}:deployment:4711:815:running", "deployment-815")
     assert (report.origin_kind, report.origin) == (OriginKind.GITLAB_PROJECT, "shop/checkout")
     assert (report.environment, report.revision, report.ref) == ("production", SHA, "main")
     assert (report.title, report.author) == ("Round totals half even", "dana")
@@ -59,11 +60,11 @@ def test_a_deployment_that_has_not_begun_is_a_heartbeat(status):
 
 
 @pytest.mark.parametrize("missing", ["project", "environment"])
-def test_a_deployment_that_cannot_be_placed_is_a_heartbeat(missing):
-    """GitLab must not be answered 4xx for an authentic body, however odd."""
+def test_a_deployment_that_cannot_be_placed_is_trouble(missing):
+    """GitLab must not be answered 4xx for an authentic body, but people hear of it."""
     doc = load("deployment-success")
     del doc[missing]
-    assert parse(doc) == heartbeat("deployment_unreadable")
+    unreadable(parse(doc), "deployment_unreadable", missing)
 
 
 def test_an_old_deployment_is_told_by_its_jobs_number_and_undated():
@@ -71,7 +72,7 @@ def test_an_old_deployment_is_told_by_its_jobs_number_and_undated():
     (report,) = parse(load("deployment-old"))
     assert (report.phase, report.at) == (DeployPhase.LIVE, UNDATED)
     assert (report.revision, report.facts) == (SHA, {})
-    assert report.event_id == "gitlab:deployment:4711:job-9001:success"
+    assert (report.event_id, report.run) == (f"{GITLAB}:deployment:4711:job-9001:success", "job-9001")
     again = {**load("deployment-old"), "deployable_id": 9002}
     assert parse(again)[0].event_id != report.event_id
 
@@ -82,9 +83,65 @@ def test_without_a_number_a_second_deployment_of_the_same_commit_is_another_even
     del doc["deployment_id"], doc["deployable_id"], doc["project"]["id"]
     (first,), (again,) = parse(doc), parse({**doc, "status_changed_at": "2026-11-20T12:00:00Z"})
     assert first.event_id != again.event_id
-    assert first.event_id.startswith("gitlab:deployment:shop/checkout:" + SHA)
+    assert first.event_id.startswith(f"{GITLAB}:deployment:shop/checkout:{SHA}")
+    assert first.run == ""
     del doc["status_changed_at"]
-    assert parse(doc) == heartbeat("deployment_unreadable"), "nothing tells it apart"
+    unreadable(parse(doc), "deployment_unreadable", "deployment_id")  # nothing tells it apart
+
+
+def test_two_deployments_of_one_commit_are_two_runs_and_all_statuses_of_one_are_one():
+    """A rollback deploys what ran before: only the run tells the two deploys apart."""
+    running, live = load("deployment-running"), load("deployment-success")
+    assert parse(running)[0].run == parse(live)[0].run
+    assert parse({**live, "deployment_id": 816})[0].run == "deployment-816"
+
+
+# -- several GitLabs
+
+
+def reports_of(host):
+    """Return all reports of the payloads, sent by the GitLab at that host."""
+    found = []
+    for name in NAMES:
+        doc = json.loads(json.dumps(load(name)).replace("gitlab.example.com", host))
+        found += [t for t in parse(doc, idempotency_key="a") if isinstance(t, DeployReport)]
+    return found
+
+
+def test_two_gitlabs_do_not_share_ids():
+    """Each numbers its projects and deployments from 1, so the host belongs to every event's id."""
+    one, other = reports_of("gitlab.example.com"), reports_of("gitlab.example.org:8443")
+    assert len({r.phase for r in one}) > 10
+    assert all(r.event_id.startswith("gitlab:gitlab.example.com:") for r in one)
+    assert [r.event_id.replace("com", "org:8443", 1) for r in one] == [r.event_id for r in other]
+
+
+@pytest.mark.parametrize(
+    ("project", "repository", "begins"),
+    [
+        ("https://GitLab.Example.com/shop/checkout", "https://other.example.com/x/y", GITLAB),
+        ("https://user:pw@gitlab.example.com/shop/checkout", None, GITLAB),
+        ("https://gitlab.example.com/gitlab/shop/checkout", None, GITLAB),
+        (None, "https://gitlab.example.com/shop/checkout", GITLAB),
+        ("http://localhost:3000/shop/checkout", None, "gitlab:localhost:3000"),
+        ("", "", "gitlab"),
+        ("http://[", None, "gitlab"),
+        ("shop/checkout", None, "gitlab"),
+        (7, ["https://gitlab.example.com/x"], "gitlab"),
+    ],
+)
+def test_the_host_is_that_of_the_projects_page_else_of_the_repositorys(project, repository, begins):
+    """Where neither is told, or is no address, there is none; a password in it gets nowhere."""
+    doc = load("deployment-success")
+    doc["project"]["web_url"], doc["repository"] = project, {"homepage": repository}
+    assert parse(doc)[0].event_id == f"{begins}:deployment:4711:815:success"
+
+
+def test_a_hook_of_the_group_and_one_of_the_project_tell_the_same():
+    """Their headers differ, the body and so the id does not."""
+    doc = load("deployment-success")
+    group = {"x_gitlab_event": "Deployment Hook", "x_gitlab_webhook_uuid": "of the group"}
+    assert parse(doc, **group) == parse(doc, x_gitlab_event="System Hook", idempotency_key="x")
 
 
 # -- all others
@@ -96,15 +153,32 @@ def test_without_a_number_a_second_deployment_of_the_same_commit_is_another_even
         ({"object_kind": "issue", "object_attributes": {"id": 1}}, "issue"),
         (load("system-user-add-to-team"), "user_add_to_team"),
         ({"object_kind": "a_kind_of_next_year"}, "a_kind_of_next_year"),
-        ({"object_kind": "Ugly Kind <b>"}, "unreadable"),
-        ({}, "unreadable"),
-        ({"text": "a custom template", "object_attributes": [1]}, "unreadable"),
     ],
-    ids=["issue", "system-hook", "new", "ugly", "nothing", "custom-template"],
+    ids=["issue", "system-hook", "new"],
 )
 def test_every_other_kind_is_a_heartbeat(doc, kind):
     """An unknown event is taken and counted, never refused."""
     assert parse(doc) == heartbeat(kind)
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [
+        {"object_kind": "Ugly Kind <b>"},
+        {},
+        {"object_kind": None, "event_name": 7},
+        {"text": "a custom template", "object_attributes": [1]},
+        load("without-kind"),
+    ],
+    ids=["ugly", "nothing", "no-words", "custom-template", "recorded"],
+)
+def test_a_body_of_no_kind_is_trouble(doc):
+    """A custom template hides every event: it is taken, since GitLab would stop, and people hear of it."""
+    beat, trouble = parse(doc)
+    assert [beat] == heartbeat("unreadable")
+    assert isinstance(trouble, Trouble)
+    assert "'object_kind'" in trouble.reason
+    assert "custom template" in trouble.reason
 
 
 @pytest.mark.parametrize(

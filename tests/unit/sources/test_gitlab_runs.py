@@ -6,7 +6,7 @@ import pytest
 
 from router.model.events import UNDATED, DeployPhase, Heartbeat, Trouble
 from router.sources._gitlab_steps import step
-from tests.unit.sources.gitlab_bodies import SHA, WEB, at, heartbeat, load, parse
+from tests.unit.sources.gitlab_bodies import GITLAB, SHA, WEB, at, heartbeat, load, parse, unreadable
 
 # -- pipelines
 
@@ -22,14 +22,15 @@ def test_a_blue_green_pipeline_tells_each_step():
         (DeployPhase.CLEANED_UP, "production", at(10, 20)),
     }
     assert {r.revision for r in told} == {SHA}
+    assert {r.run for r in told} == {""}, "only a deployment is a deploy"
     assert {(r.title, r.author, r.ref) for r in told} == {("Round totals half even", "Dana Example", "main")}
     built, switched = told[0], next(r for r in told if r.phase is DeployPhase.SWITCHED)
     assert (built.event_id, built.url) == (
-        "gitlab:pipeline:4711:3001:success",
+        f"{GITLAB}:pipeline:4711:3001:success:2026-11-20T10:20:00+00:00",
         "https://gitlab.example.com/shop/checkout/-/pipelines/3001",
     )
     assert (switched.event_id, switched.url) == (
-        "gitlab:job:4711:5004:success",
+        f"{GITLAB}:job:4711:5004:success",
         "https://gitlab.example.com/shop/checkout/-/jobs/5004",
     )
 
@@ -51,6 +52,61 @@ def test_a_step_counts_before_its_pipeline_is_through():
         ("Traffic Switch", "", DeployPhase.SWITCHED),
         ("switch_traffic: [eu]", "", DeployPhase.SWITCHED),
         ("promote-production", "", DeployPhase.SWITCHED),
+        ("promote-to-prod", "", DeployPhase.SWITCHED),
+        ("promote:green", "", DeployPhase.SWITCHED),
+        ("promote-staging-to-production", "", DeployPhase.SWITCHED),
+        ("switch-traffic-eu-1", "", DeployPhase.SWITCHED),
+        ("switch: [eu-central-1a, us-east-1]", "", DeployPhase.SWITCHED),
+        ("switch westeurope 2", "", DeployPhase.SWITCHED),
+        ("switchTraffic 1/3", "", DeployPhase.SWITCHED),
+        ("switch_to_green", "", DeployPhase.SWITCHED),
+        ("switch-from-blue-to-green", "", DeployPhase.SWITCHED),
+        ("switch-to-green-from-blue", "", DeployPhase.SWITCHED),
+        ("blue-green", "switch-traffic", DeployPhase.SWITCHED),
+        ("switch-blue-green", "", DeployPhase.SWITCHED),
+        ("switch-back", "", DeployPhase.ROLLED_BACK),
+        ("switch_back: [eu]", "switch", DeployPhase.ROLLED_BACK),
+        ("switch_to_blue", "switch", DeployPhase.ROLLED_BACK),
+        ("switch-blue", "", DeployPhase.ROLLED_BACK),
+        ("switch-traffic-to-blue-prod", "", DeployPhase.ROLLED_BACK),
+        ("Switch from green to blue", "", DeployPhase.ROLLED_BACK),
+        ("traffic-back", "switch", DeployPhase.ROLLED_BACK),
+        ("traffic to blue", "switch", DeployPhase.ROLLED_BACK),
+        ("traffic", "switch", DeployPhase.SWITCHED),
+        ("traffic", "", None),
+        ("promote-docs", "promote", None),
+        ("promote-docs-to-prod", "", None),
+        ("promote-image", "", None),
+        ("promote-blue", "", None),
+        ("promote:größe", "", None),
+        ("switch-java-version", "switch", None),
+        ("switch-back-office", "switch", None),
+        ("switch-traffic-off", "", None),
+        ("switch-traffic (dry-run)", "switch", None),
+        ("dry_run switch", "switch", None),
+        ("switch", "dryRun", None),
+        ("switch-plan", "switch", None),
+        ("plan", "switch", None),
+        ("cleanup-dry-run", "cleanup", None),
+        ("deploy-green:plan", "deploy-green", None),
+        ("rollback-dry-run", "rollback", None),
+        ("planet", "switch", DeployPhase.SWITCHED),
+        ("rollback-test", "rollback", None),
+        ("rollback-smoke-tests", "", None),
+        ("rollback: drill", "rollback", None),
+        ("test-rollback", "rollback", None),
+        ("test-rollback", "test-green", None),
+        ("test-green-rollback", "", None),
+        ("smoke-rollback", "smoke", None),
+        ("prod-rollback", "rollback", DeployPhase.ROLLED_BACK),
+        ("prod-rollback", "switch", None),
+        ("prepare-rollback", "cleanup", None),
+        ("verify", "switch", None),
+        ("back-to-blue", "switch", None),
+        ("revert-traffic", "switch", None),
+        ("back-end", "switch", DeployPhase.SWITCHED),
+        ("delete-blue", "cleanup", DeployPhase.CLEANED_UP),
+        ("deploy: [green]", "", DeployPhase.GREEN_DEPLOYED),
         ("deploy_green", "switch", DeployPhase.GREEN_DEPLOYED),
         ("test-green", "", DeployPhase.GREEN_TESTED),
         ("green smoke tests", "", DeployPhase.GREEN_TESTED),
@@ -70,6 +126,40 @@ def test_jobs_are_known_by_name_then_stage(name, stage, phase):
     doc["object_attributes"]["status"] = "running"
     doc["builds"] = [{**doc["builds"][2], "name": name, "stage": stage}]
     assert [r.phase for r in parse(doc) if not isinstance(r, Heartbeat)] == ([phase] if phase else [])
+
+
+def test_a_jobs_own_environment_may_follow_the_verb():
+    """Teams call environments as they like: what is meant by a word is known by the job's environment."""
+    doc = load("pipeline-blue-green")
+    doc["object_attributes"]["status"] = "running"
+    doc["builds"] = [{**doc["builds"][2], "name": "promote-emporium"}]
+    assert [type(t) for t in parse(doc)] == [Heartbeat]
+    doc["builds"][0]["environment"] = {"name": "shops/Emporium"}
+    (report,) = parse(doc)
+    assert (report.phase, report.environment) == (DeployPhase.SWITCHED, "shops/Emporium")
+
+
+@pytest.mark.parametrize("action", ["prepare", "verify", "access"])
+@pytest.mark.parametrize(
+    ("name", "tested"),
+    [
+        ("switch", False),
+        ("rollback", False),
+        ("cleanup", False),
+        ("deploy-green", False),
+        ("test-green", True),
+        ("smoke", True),
+    ],
+)
+def test_a_job_that_only_looks_at_an_environment_has_tested_it_at_most(action, name, tested):
+    """By environment.action it put nothing into the environment, whatever it is called."""
+    doc = load("pipeline-blue-green")
+    doc["object_attributes"]["status"] = "running"
+    doc["builds"] = [
+        {**doc["builds"][2], "name": name, "environment": {"name": "production", "action": action}}
+    ]
+    phases = [t.phase for t in parse(doc) if not isinstance(t, Heartbeat)]
+    assert phases == ([DeployPhase.GREEN_TESTED] if tested else [])
 
 
 @pytest.mark.parametrize(
@@ -116,10 +206,10 @@ def test_a_pipeline_of_very_many_jobs_is_bounded_and_says_so(which, many, told):
 
 
 @pytest.mark.parametrize("attributes", [None, {}, [], {"sha": "not a sha", "status": "success"}])
-def test_a_pipeline_without_commit_is_a_heartbeat(attributes):
+def test_a_pipeline_without_commit_is_trouble(attributes):
     """Nothing can be joined without a commit."""
     doc = {**load("pipeline-blue-green"), "object_attributes": attributes}
-    assert parse(doc) == heartbeat("pipeline_unreadable")
+    unreadable(parse(doc), "pipeline_unreadable", "object_attributes.sha")
 
 
 def test_a_failed_pipeline_tells_how_each_step_went():
@@ -143,13 +233,16 @@ def test_a_successful_pipeline_is_built_with_its_facts():
     doc = load("pipeline-failed")
     doc["object_attributes"]["status"] = "success"
     (report,) = parse(doc)
-    assert (report.phase, report.event_id) == (DeployPhase.BUILT, "gitlab:pipeline:4711:3002:success")
+    assert report.phase is DeployPhase.BUILT
+    assert report.event_id == f"{GITLAB}:pipeline:4711:3002:success:2026-11-20T10:04:30.250000+00:00"
     assert (report.facts["pipeline_status"], report.facts["quality"]) == ("success", "failed (allowed)")
 
 
-def test_a_pipeline_that_fails_once_more_is_another_event():
-    """After a retry other jobs may fail; the second failure is news."""
+@pytest.mark.parametrize("status", ["failed", "canceled", "success"])
+def test_a_pipeline_that_ends_once_more_is_another_event(status):
+    """After a retry, or a manual job later, the second end is news; a resend is not."""
     doc = load("pipeline-failed")
+    doc["object_attributes"]["status"] = status
     first = parse(doc)[0].event_id
     assert parse(doc)[0].event_id == first
     doc["object_attributes"]["finished_at"] = "2026-11-20T10:20:00.000Z"
@@ -259,7 +352,7 @@ def test_a_job_of_a_step_tells_how_it_went():
     """The step is known before the pipeline ends."""
     (report,) = parse(load("job-security-failed"))
     assert (report.phase, report.facts) == (DeployPhase.CHECKED, {"security": "failed"})
-    assert (report.event_id, report.environment) == ("gitlab:job:4711:5105:failed", "")
+    assert (report.event_id, report.environment) == (f"{GITLAB}:job:4711:5105:failed", "")
     assert (report.revision, report.ref, report.at) == (SHA, "main", at(10, 1, 10))
     assert (report.url, report.detail) == (f"{WEB}/-/jobs/5105", "container_scanning")
     assert (report.title, report.author) == ("Round totals half even", "Dana Example")
@@ -286,14 +379,24 @@ def test_an_allowed_failure_is_no_failure():
         ({"build_status": None}, "other"),
         ({"build_name": "notify", "build_stage": ".post"}, "failed"),
         ({"ref": "totals"}, "branch"),
-        ({"build_id": None}, "unreadable"),
-        ({"sha": None, "commit": None}, "unreadable"),
-        ({"project": None, "repository": None}, "unreadable"),
     ],
 )
 def test_other_jobs_are_heartbeats(change, word):
     """What has not ended, belongs to no step or to a branch of one's own is not acted on."""
     assert parse({**load("job-security-failed"), **change}) == heartbeat(f"job_{word}")
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"build_id": None}, "build_id"),
+        ({"sha": None, "commit": None}, "sha"),
+        ({"project": None, "repository": None}, "project"),
+    ],
+)
+def test_a_job_that_cannot_be_placed_is_trouble(change, missing):
+    """What a job did cannot be joined without its number, its commit or its project."""
+    unreadable(parse({**load("job-security-failed"), **change}), "job_unreadable", missing)
 
 
 def test_a_job_in_an_environment_counts_on_any_branch():

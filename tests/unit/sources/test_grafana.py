@@ -253,6 +253,13 @@ def test_a_delivery_without_alerts_is_a_heartbeat():
     assert parse(batch()) == [Heartbeat(source="grafana", kind="grafana:empty")]
 
 
+def test_alerts_that_were_all_left_out_are_trouble():
+    """A limit that lets nothing through is told, since nobody is paged."""
+    beat, trouble = parse(batch(truncatedAlerts=3))
+    assert beat == Heartbeat(source="grafana", kind="grafana:empty")
+    assert (trouble.source, trouble.reason[:12]) == ("grafana", "all 3 alerts")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "says"),
     [
@@ -344,6 +351,18 @@ def test_the_timestamp_is_part_of_what_is_signed():
     assert verify({k: v for k, v in headers.items() if "signature" in k}, b"{}", [b"s"]) is None
     assert verify(headers | {"x-grafana-alerting-timestamp": str(int(stamp) + 1)}, b"{}", [b"s"]) is None
     assert verify(signed(b"{}") | {"x-grafana-alerting-timestamp": stamp}, b"{}", [b"s"]) is None
+
+
+@pytest.mark.parametrize("body", [b"{}", b"", b'{"version":"1","alerts":[]}'])
+def test_a_signed_time_and_body_are_not_taken_for_a_body(body):
+    """What was signed as ``time:body`` would, without the time's header, be a good signature for ever."""
+    stamp = str(int(NOW.timestamp()))
+    headers = signed(body, stamp=stamp)
+    assert verify(headers, body, [b"s"]) == 0
+    replayed = {k: v for k, v in headers.items() if "timestamp" not in k}
+    assert verify(replayed, stamp.encode() + b":" + body, [b"s"]) is None
+    assert verify(signed(b"0:" + body), b"0:" + body, [b"s"]) is None
+    assert verify(signed(b" 0:" + body), b" 0:" + body, [b"s"]) == 0, "no timestamp looks so"
 
 
 @pytest.mark.parametrize("signature", ["", "x", "0" * 64, "ü", "\udcff", chr(0xD800)])

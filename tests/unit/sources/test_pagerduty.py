@@ -72,6 +72,7 @@ def test_an_acknowledgement_says_who_when_and_which_incident():
         ("incident-acknowledged", ActKind.ACKNOWLEDGED),
         ("incident-unacknowledged", ActKind.UNACKNOWLEDGED),
         ("incident-resolved", ActKind.RESOLVED),
+        ("incident-merged", ActKind.OTHER),
         ("incident-reopened", ActKind.REOPENED),
         ("incident-escalated", ActKind.ESCALATED),
         ("incident-delegated", ActKind.ESCALATED),
@@ -88,6 +89,27 @@ def test_each_event_of_an_incident_is_an_act(name, kind):
     act = parse(load(name))
     assert (act.kind, act.word) == (kind, load(name)["event"]["event_type"])
     assert (act.ref, act.url) == ("Q1SHOPINC0001", URL)
+
+
+def test_an_incident_that_was_merged_into_another_is_not_over():
+    """PagerDuty resolves the page that was merged; the trouble goes on under the other, which is not ours."""
+    act = parse(load("incident-merged"))
+    assert (act.kind, act.word, act.incident) == (ActKind.OTHER, "incident.resolved", INCIDENT)
+
+
+@pytest.mark.parametrize(
+    "reason", [None, {}, "merge_resolve_reason", ["merge_resolve_reason"], {"type": None}, {"type": "other"}]
+)
+def test_a_resolve_for_any_other_reason_is_one(reason):
+    """Merging is the only reason that PagerDuty knows; a person gives none."""
+    doc = load("incident-merged")
+    doc["event"]["data"]["resolve_reason"] = reason
+    assert parse(doc).kind is ActKind.RESOLVED
+
+
+def test_what_is_done_later_to_a_merged_incident_keeps_its_word():
+    """The reason belongs to the resolve alone."""
+    assert parse(changed("incident-merged", event_type="incident.reopened")).kind is ActKind.REOPENED
 
 
 @pytest.mark.parametrize("word", ["incident.some_new_word", "incident.custom_field_values.updated"])

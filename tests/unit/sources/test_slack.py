@@ -212,6 +212,35 @@ def test_a_click_names_its_message_as_far_as_it_can(changes, ref):
     assert (act.ref, act.incident) == (ref, INCIDENT)
 
 
+def test_somebody_of_another_workspace_asks_for_nothing():
+    """In a channel shared with another company its people see our buttons: their click is told only."""
+    act = recorded("button-of-another-workspace")
+    assert (act.kind, act.incident, act.text) == (ActKind.OTHER, "", "acknowledge")
+    assert (act.by, act.by_id) == ("robin", "W0ELSE001")
+
+
+@pytest.mark.parametrize(
+    ("team", "theirs", "followed"),
+    [
+        ({"id": "T0SHOP001"}, "T0SHOP001", True),
+        ({"id": "T0SHOP001"}, "T0ELSE001", False),
+        ({"id": "T0ELSE001"}, "T0SHOP001", False),
+        (None, "T0SHOP001", True),
+        ({}, "T0SHOP001", True),
+        ({"id": "T0SHOP001"}, None, True),
+        ({"id": "T0SHOP001"}, "", True),
+        ("T0ELSE001", "T0SHOP001", True),
+    ],
+)
+def test_two_workspaces_differ_only_where_both_are_told(team, theirs, followed):
+    """An app of a whole organisation has no team in its clicks, and old ones no team of the person."""
+    doc = opened("button-acknowledge")
+    doc["team"], doc["user"]["team_id"] = team, theirs
+    (act,) = parse(click(doc))
+    assert act.kind is (ActKind.ACKNOWLEDGED if followed else ActKind.OTHER)
+    assert act.incident == (INCIDENT if followed else "")
+
+
 # -- other interactions
 
 
@@ -458,6 +487,11 @@ def test_a_command_is_told_what_is_being_done():
     """The person sees what was understood."""
     assert said(load("command-acknowledge")[1]).startswith(f"Acknowledging `{INCIDENT}`")
     assert said(load("command-resolve-link")[1]).startswith(f"Resolving `{INCIDENT}`")
+
+
+def test_the_answer_promises_no_check_of_rights():
+    """Everybody who can use the command may do this, so it says only what can keep it from being done."""
+    assert said(load("command-acknowledge")[1]).endswith("if it is open.")
 
 
 @pytest.mark.parametrize("text", ["", "help", "HELP"])
