@@ -39,6 +39,9 @@ class Metrics:
         self.commits = Counter(f"{n}_commits", "Commits by result", ["result"], registry=r)
         self.decide_failures = Counter(f"{n}_decide_failures", "Events that a decision failed on", registry=r)
         self.dead = Counter(f"{n}_dead_letters", "Dead letters by kind", ["kind"], registry=r)
+        self.dead_full = Counter(
+            f"{n}_dead_letters_full", "Commits that pushed dead letters out", ["what"], registry=r
+        )
         self.notifications = Counter(f"{n}_notifications", "Attempts to tell", ["integration"], registry=r)
         self.failed = Counter(
             f"{n}_notifications_failed", "Attempts that failed", ["integration", "reason"], registry=r

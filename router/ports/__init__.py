@@ -6,8 +6,19 @@ The ``kind`` in a URL or in YAML is the file's name; there is no list to edit.
 
 from router.ports.clock import Clock
 from router.ports.notifiers import ChangeJob, IncidentJob, Notifier, NotifierContext, NotifierSpec
-from router.ports.senders import Poller, PollerContext, PollerFactory, Source, SourceFactory, Speaking
+from router.ports.senders import (
+    Fetched,
+    Poller,
+    PollerContext,
+    PollerFactory,
+    Source,
+    SourceFactory,
+    Speaking,
+    SwitchedOff,
+)
 from router.ports.storage import (
+    MOST_DEAD,
+    MOST_UNREAD,
     Appended,
     Batch,
     DeadLetter,
@@ -23,11 +34,14 @@ from router.ports.storage import (
 from router.ports.web import Intake, Reader, Taken
 
 __all__ = [
+    "MOST_DEAD",
+    "MOST_UNREAD",
     "Appended",
     "Batch",
     "ChangeJob",
     "Clock",
     "DeadLetter",
+    "Fetched",
     "GroupChange",
     "GroupRecord",
     "InboxEntry",
@@ -48,5 +62,6 @@ __all__ = [
     "SourceFactory",
     "Speaking",
     "Store",
+    "SwitchedOff",
     "Taken",
 ]

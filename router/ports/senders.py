@@ -56,10 +56,40 @@ class Speaking(Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PollerContext:
-    """What a poller's ``build`` is given: a clock, and the settings it may read, by name in lower case."""
+    """What a poller's ``build`` is given: a clock, and the settings it may read, by name in lower case.
+
+    ``projects`` returns the GitLab projects that the catalogue names, as ``group/project``.
+    """
 
     clock: Clock
     settings: Mapping[str, str]
+    projects: Callable[[], Sequence[str]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """A sender's own word that it does not send to us any more.
+
+    ``source``: whose deliveries are missing. ``what``: which webhook, and until when; a clause for people.
+    ``since``: when that began, None where the sender does not say.
+    """
+
+    source: str
+    what: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one poll brought.
+
+    ``bodies``: each on its own for :attr:`Poller.source`. ``asked``: the sources whose senders were asked
+    whether they send to us, ``off``: those that do not; a source that is asked and not off is well.
+    """
+
+    bodies: Sequence[bytes] = ()
+    asked: frozenset[str] = frozenset()
+    off: Sequence[SwitchedOff] = ()
 
 
 @runtime_checkable
@@ -78,8 +108,8 @@ class Poller(Protocol):
     def source(self) -> str:
         """The kind of the source whose ``parse`` reads what was fetched; no secret is asked of it."""
 
-    async def fetch(self) -> Sequence[bytes]:
-        """Return bodies for that source, each on its own.
+    async def fetch(self) -> Fetched:
+        """Return what there is to tell.
 
         Raises:
             PollFailed: it did not answer as it should; the text says what to do.

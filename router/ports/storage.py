@@ -99,14 +99,20 @@ class GroupChange:
     due: bool = False
 
 
+#: Dead letters that a partition keeps: deliveries that could not be read, and others.
+MOST_UNREAD = 1_000
+MOST_DEAD = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """What could not be done, with all that is needed to do it again.
 
     ``kind`` says what ``payload`` is: ``unreadable`` (an encoded Unread), ``undelivered`` (the Settled
     that ended it), ``undecidable`` (a Stored event), ``undecodable`` (bytes of another release).
-    ``source``: of a delivery, whose it was. ``id`` is ``<partition>-<entry>``, given by the store. In a
-    list ``payload`` is only its beginning, and ``size`` says how long it is.
+    ``source``: of a delivery, whose it was. ``id`` is ``<partition>[u]-<entry>``, given by the store. In a
+    list ``payload`` is only its beginning, and ``size`` says how long it is. ``body``: that of a delivery,
+    where it is too large to stand in the payload; it is kept apart, and for a week.
     """
 
     at: datetime
@@ -116,6 +122,7 @@ class DeadLetter:
     source: str = ""
     id: str = ""
     size: int = 0
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -162,6 +169,9 @@ class Store(Protocol):
 
     async def try_count(self, partition: int, entry: str, *, clear: bool = False) -> int:
         """Count a failed decision of an entry and return the count; ``clear`` forgets it."""
+
+    async def dead_lengths(self, partition: int) -> tuple[int, int]:
+        """Return how many dead letters there are: deliveries, and others; the oldest go beyond the bounds."""
 
     async def leases(self) -> dict[int, LeaseSeen]:
         """Return what every lease looks like now."""

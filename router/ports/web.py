@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from router.model.deploys import Change, Deploy
@@ -23,8 +24,11 @@ class Taken:
 class Intake(Protocol):
     """The door, as the web sees it. Returns only after what it was given is durable."""
 
-    async def take(self, source: str, told: Sequence[Told]) -> Taken:
-        """Place and append what a source told. Raises StoreUnavailable: answer 503, the sender keeps it."""
+    async def take(self, source: str, told: Sequence[Told], at: datetime | None = None) -> Taken:
+        """Place and append what a source told, now or (a replay) ``at`` the time when it was received.
+
+        Raises StoreUnavailable: answer 503, the sender keeps it.
+        """
 
     async def command(self, command: Command) -> Taken:
         """Append what a person asked for; the same ``event_id`` counts once."""
@@ -60,14 +64,19 @@ class Reader(Protocol):
     async def sender_notes(self) -> dict[str, bytes]:
         """Return what was noted of senders."""
 
-    async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
-        """Return dead letters, newest first, without the bulk of their payloads."""
+    async def dead_letters(
+        self, *, limit: int, kind: str = "", source: str = "", before: str = ""
+    ) -> list[DeadLetter]:
+        """Return dead letters, newest first, without the bulk of their payloads.
+
+        ``before``: only those that come after the letter of that id in this order; "" from the newest.
+        """
 
     async def dead_letter(self, letter_id: str) -> DeadLetter | None:
         """Return one dead letter, or None where there is none of that id (any more)."""
 
-    async def drop_dead_letter(self, letter_id: str) -> bool:
-        """Delete a dead letter; False where there was none."""
+    async def drop_dead_letter(self, letter_id: str, forget: Sequence[bytes] = ()) -> bool:
+        """Delete a dead letter and what the door remembers of it; False where there was none."""
 
     async def depths(self) -> dict[str, int]:
         """Return how much waits: inbox_urgent, inbox_normal, due, timers, dead, open."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from router.model import codec
 from router.model.keys import service_key
+from router.ports import MOST_DEAD, MOST_UNREAD
 from router.store.link import COMMIT, Call
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 _CHUNK = 500
 TIMELINE = 200
 DAY_MS = 86_400_000
-DEAD_LETTERS = 10_000
+BODY_MS = 7 * DAY_MS
 #: A TTL only cleans up what a lost wake-up left behind; it decides nothing.
 LEFTOVER_MS = 30 * 86_400_000
 
@@ -63,7 +65,7 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
         for memory in (keys.door(day), keys.door(day - 1)):
             ops.chunks("HDEL", memory, list(batch.unseen))
     for letter in batch.dead:
-        fields = (
+        fields: tuple[Any, ...] = (
             "at",
             ms(letter.at),
             "kind",
@@ -75,7 +77,13 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
             "d",
             letter.payload,
         )
-        ops.add("XADD", keys.dead, "MAXLEN", "~", DEAD_LETTERS, "*", *fields)
+        if letter.body:
+            name = blake2b(letter.body, digest_size=16).hexdigest()
+            ops.add("SET", keys.body(name), letter.body, "PX", BODY_MS)
+            fields += ("b", name)
+        unread = letter.kind == "unreadable"
+        stream, most = (keys.unread, MOST_UNREAD) if unread else (keys.dead, MOST_DEAD)
+        ops.add("XADD", stream, "MAXLEN", "~", most, "*", *fields)
     for stream, ids in ((keys.urgent, batch.acks_urgent), (keys.normal, batch.acks_normal)):
         if ids:
             ops.chunks("XDEL", stream, list(ids))

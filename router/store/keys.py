@@ -16,9 +16,12 @@ ir:{p}:services        zset    service keys with a ledger, by the time of the la
 ir:{p}:due             set     aggregates (g:<group>, s:<service>) with something to deliver
 ir:{p}:timers          zset    wake-ups, by when they are due
 ir:{p}:dead            stream  dead letters, bounded
+ir:{p}:unread          stream  dead letters that are deliveries, bounded by themselves: a flood of them
+                               must not push out a page that could not be told
+ir:{p}:b:<digest>      string  a large body of such a delivery, TTL
 ir:{p}:tries           hash    failed decisions by inbox entry; emptied with the entry
 ir:{meta}:config       hash    what may never change: partitions, schema
-ir:{meta}:senders      hash    note:<sender> who was heard, told:<alert> what was told, watch
+ir:{meta}:senders      hash    <what>:<sender> notes (decide/senders.py), told:<alert>, watch
 ir:{meta}:instances    hash    living processes: name -> beat
 =====================  ======  ==========================================================
 """
@@ -49,12 +52,14 @@ class Keys:
         self.due = f"{tag}:due"
         self.timers = f"{tag}:timers"
         self.dead = f"{tag}:dead"
+        self.unread = f"{tag}:unread"
         self.tries = f"{tag}:tries"
         self._door = f"{tag}:door:"
         self._group = f"{tag}:g:"
         self._timeline = f"{tag}:t:"
         self._service = f"{tag}:s:"
         self._by_service = f"{tag}:v:"
+        self._body = f"{tag}:b:"
 
     def door(self, day: int) -> str:
         """Return the door's memory of one day (days since 1970)."""
@@ -71,6 +76,10 @@ class Keys:
     def service(self, service_key: str) -> str:
         """Return the ledger of a service."""
         return self._service + service_key
+
+    def body(self, digest: str) -> str:
+        """Return a large body of a delivery in the dead letters."""
+        return self._body + digest
 
     def by_service(self, service_key: str) -> str:
         """Return the index of open groups of a service."""

@@ -11,17 +11,20 @@ from router.model import codec
 from router.model.errors import StoreUnavailable
 from router.model.keys import partition_of
 from router.ports import DeadLetter
+from router.store.commits import DAY_MS
 from router.store.link import LETTERS
 from router.store.store import group_record, ledger_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from router.model.deploys import Change, Deploy, Ledger
     from router.model.events import Alert
     from router.model.incidents import Entry, Incident
     from router.store.store import RedisStore
 
 
-_LETTER = re.compile(r"(\d{1,4})-(\d{1,20}-\d{1,20})").fullmatch
+_LETTER = re.compile(r"(\d{1,4})(u?)-(\d{1,15})-(\d{1,15})", re.ASCII).fullmatch
 
 
 #: Bytes of a payload that a list shows.
@@ -100,46 +103,67 @@ class RedisReader:
         )
         return [ledger_of(row) for row in rows if row is not None]
 
-    async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
-        """Return dead letters, newest first, without the bulk of their payloads."""
-        args = (limit, kind, source, _SHOWN)
+    async def dead_letters(
+        self, *, limit: int, kind: str = "", source: str = "", before: str = ""
+    ) -> list[DeadLetter]:
+        """Return dead letters, newest first, without the bulk of their payloads.
+
+        ``before``: only those that come after the letter of that id in this order; "" from the newest.
+        """
+        cursor = _order(before) if before else None
+        newest = f"{cursor[0]}-{cursor[1]}" if cursor else "+"
+        args = (limit + 1, kind, source, _SHOWN, newest)
+        places = [(p, unread) for p in range(len(self._keys)) for unread in (False, True)]
+        answers = await self._link.call_many([(LETTERS, [self._stream(*place)], args) for place in places])
         out: list[DeadLetter] = []
-        for partition, rows in enumerate(
-            await self._link.call_many([(LETTERS, [k.dead], args) for k in self._keys])
-        ):
+        for place, rows in zip(places, answers, strict=True):
             if isinstance(rows, StoreUnavailable):
                 raise rows
-            for entry, at, what, whose, reason, size, payload in rows:
-                out.append(
-                    DeadLetter(
-                        _time(at), what.decode(), reason.decode(), payload, whose.decode(),
-                        f"{partition}-{entry.decode()}", size,
-                    )
-                )  # fmt: skip
-        out.sort(key=lambda d: d.at, reverse=True)
+            out += [_listed(place, row) for row in rows]
+        out = [d for d in out if cursor is None or _order(d.id) < cursor]
+        out.sort(key=lambda d: _order(d.id), reverse=True)
         return out[:limit]
 
     async def dead_letter(self, letter_id: str) -> DeadLetter | None:
         """Return one dead letter, or None where there is none of that id (any more)."""
         if (place := self._place(letter_id)) is None:
             return None
-        partition, entry = place
-        (row,) = await self._link.read([("XRANGE", self._keys[partition].dead, entry, entry)])
-        return _letter(partition, *row[0]) if row else None
+        partition, unread, entry = place
+        (row,) = await self._link.read([("XRANGE", self._stream(partition, unread), entry, entry)])
+        if not row:
+            return None
+        fields = _fields(row[0][1])
+        body = b""
+        if (name := fields.get(b"b")) is not None:
+            (body,) = await self._link.read([("GET", self._keys[partition].body(name.decode()))])
+        return DeadLetter(
+            _time(fields[b"at"]), fields[b"kind"].decode(), fields[b"reason"].decode(), fields[b"d"],
+            fields.get(b"source", b"").decode(), letter_id, len(fields[b"d"]), body or b"",
+        )  # fmt: skip
 
-    async def drop_dead_letter(self, letter_id: str) -> bool:
-        """Delete a dead letter; False where there was none."""
+    async def drop_dead_letter(self, letter_id: str, forget: Sequence[bytes] = ()) -> bool:
+        """Delete a dead letter and what the door remembers of it; False where there was none.
+
+        A large body is left to its time: another letter may have the same one.
+        """
         if (place := self._place(letter_id)) is None:
             return False
-        (gone,) = await self._link.read([("XDEL", self._keys[place[0]].dead, place[1])])
-        return bool(gone)
+        partition, unread, entry = place
+        commands: list[tuple[Any, ...]] = [("XDEL", self._stream(partition, unread), entry)]
+        if forget:
+            day = int(entry.partition("-")[0]) // DAY_MS
+            commands += [("HDEL", self._keys[partition].door(day + n), *forget) for n in (-1, 0, 1, 2)]
+        return bool((await self._link.read(commands))[0])
 
-    def _place(self, letter_id: str) -> tuple[int, str] | None:
-        """Return (partition, entry) of a letter's id, None where it is no such id."""
+    def _stream(self, partition: int, unread: bool) -> str:  # noqa: FBT001  a part of a place
+        return self._keys[partition].unread if unread else self._keys[partition].dead
+
+    def _place(self, letter_id: str) -> tuple[int, bool, str] | None:
+        """Return (partition, whether it is a delivery, entry) of a letter's id, None where it is none."""
         match = _LETTER(letter_id)
         if match is None or int(match[1]) >= len(self._keys):
             return None
-        return int(match[1]), match[2]
+        return int(match[1]), bool(match[2]), f"{match[3]}-{match[4]}"
 
     async def depths(self) -> dict[str, int]:
         """Return how much waits, over all partitions."""
@@ -147,19 +171,27 @@ class RedisReader:
         for k in self._keys:
             commands += [
                 ("XLEN", k.urgent), ("XLEN", k.normal), ("SCARD", k.due),
-                ("ZCARD", k.timers), ("XLEN", k.dead), ("ZCARD", k.open),
+                ("ZCARD", k.timers), ("XLEN", k.dead), ("XLEN", k.unread), ("ZCARD", k.open),
             ]  # fmt: skip
         rows = await self._link.read(commands)
-        names = ("inbox_urgent", "inbox_normal", "due", "timers", "dead", "open")
+        names = ("inbox_urgent", "inbox_normal", "due", "timers", "dead", "unread", "open")
         return {name: sum(rows[i :: len(names)]) for i, name in enumerate(names)}
 
 
-def _letter(partition: int, entry: bytes, fields: Any) -> DeadLetter:
-    values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-    return DeadLetter(
-        _time(values[b"at"]), values[b"kind"].decode(), values[b"reason"].decode(), values[b"d"],
-        values.get(b"source", b"").decode(), f"{partition}-{entry.decode()}", len(values[b"d"]),
-    )  # fmt: skip
+def _listed(place: tuple[int, bool], row: Any) -> DeadLetter:
+    entry, at, kind, source, reason, size, payload = row
+    name = f"{place[0]}{'u' if place[1] else ''}-{entry.decode()}"
+    return DeadLetter(_time(at), kind.decode(), reason.decode(), payload, source.decode(), name, size)
+
+
+def _order(letter_id: str) -> tuple[int, int, int, str]:
+    """Return what letters are ordered by: time and number of the entry, partition, stream."""
+    match = _LETTER(letter_id)
+    return (int(match[3]), int(match[4]), int(match[1]), match[2]) if match else (0, 0, 0, "")
+
+
+def _fields(row: Any) -> dict[bytes, bytes]:
+    return row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True))
 
 
 def _time(text: bytes) -> datetime:

@@ -111,6 +111,12 @@ class RedisStore:
 
     # --- leases -----------------------------------------------------------------------------------
 
+    async def dead_lengths(self, partition: int) -> tuple[int, int]:
+        """Return how many dead letters a partition has: deliveries, and others."""
+        k = self.keys[partition]
+        unread, others = await self.link.read([("XLEN", k.unread), ("XLEN", k.dead)])
+        return unread, others
+
     async def leases(self) -> dict[int, LeaseSeen]:
         """Return what every lease looks like now."""
         rows = await self.link.read([("HMGET", k.lease, "owner", "beat", "epoch") for k in self.keys])
@@ -148,19 +154,18 @@ class RedisStore:
 
     async def sender_notes(self) -> dict[str, bytes]:
         """Return what was noted of senders."""
-        (row,) = await self.link.read([("HGETALL", SENDERS)])
-        pairs = row.items() if isinstance(row, dict) else zip(row[::2], row[1::2], strict=True)
-        return {name.decode(): value for name, value in pairs}
+        return await self.note_senders([])
 
-    async def note_senders(self, notes: Mapping[str, bytes], gone: Sequence[str]) -> None:
-        """Set these notes and delete those that are gone; doing it twice is harmless."""
-        commands: list[tuple[Any, ...]] = []
-        if notes:
-            commands.append(("HSET", SENDERS, *(part for pair in notes.items() for part in pair)))
-        if gone:
-            commands.append(("HDEL", SENDERS, *gone))
-        if commands:
-            await self.link.read(commands)
+    async def note_senders(self, edits: Sequence[tuple[str, ...]]) -> dict[str, bytes]:
+        """Change notes on senders in one round trip, and return what stands then.
+
+        Each edit is HSET, HSETNX, HINCRBY or HDEL with all its arguments but the key, and atomic by
+        itself: replicas change other fields, or add. Where it fails, any part of it may have been done.
+        """
+        commands = [(command, SENDERS, *arguments) for command, *arguments in edits]
+        *_, row = await self.link.read([*commands, ("HGETALL", SENDERS)])
+        pairs = row.items() if isinstance(row, dict) else zip(row[::2], row[1::2], strict=True)
+        return {name.decode(errors="replace"): value for name, value in pairs}
 
     async def pending(self, partition: int) -> tuple[list[str], list[str], dict[str, datetime]]:
         """Return groups and service keys with something to deliver, and the wake-ups."""

@@ -16,32 +16,36 @@ kind             a replay
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
+from router.decide import placing
 from router.kit.scrub import scrub
 from router.model import codec
-from router.model.errors import Rejected
-from router.model.events import Doubt, Settled, Trouble, Unread
+from router.model.errors import Rejected, StoreUnavailable
+from router.model.events import AlertBatch, Doubt, Settled, Trouble, Unread
 from router.web.answers import answer, known, limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.ports import DeadLetter, Intake, Reader, Source, Taken
+    from router.ports import Clock, DeadLetter, Intake, Reader, Source, Taken
 
 _KINDS = ("undecidable", "undecodable", "undelivered", "unreadable")
 #: Of an event in a list: as much as a person reads.
 _SHOWN = 4096
+#: How long what is over is remembered at the least (decide's tombstones).
+STALE = timedelta(hours=1)
 
 
 class Letters:
     """The handlers; the API guards them."""
 
-    def __init__(self, reader: Reader, intake: Intake, sources: Mapping[str, Source]) -> None:
-        self._reader, self._intake, self._sources = reader, intake, sources
+    def __init__(self, reader: Reader, intake: Intake, sources: Mapping[str, Source], clock: Clock) -> None:
+        self._reader, self._intake, self._sources, self._clock = reader, intake, sources, clock
 
     def routes(self) -> list[web.RouteDef]:
         """Return the paths."""
@@ -54,12 +58,13 @@ class Letters:
         ]
 
     async def list(self, request: web.Request) -> web.Response:
-        """List dead letters, newest first; ``kind``, ``source``, ``limit``."""
-        known(request, {"limit", "kind", "source"})
+        """List dead letters, newest first; ``kind``, ``source``, ``limit``, ``before`` a letter's id."""
+        known(request, {"limit", "kind", "source", "before"})
         kind, source = request.query.get("kind", ""), request.query.get("source", "")
         if kind and kind not in _KINDS:
             raise Rejected(400, "bad_query", f"kind must be one of {', '.join(_KINDS)}")
-        found = await self._reader.dead_letters(limit=limit(request), kind=kind, source=source)
+        before = request.query.get("before", "")
+        found = await self._reader.dead_letters(limit=limit(request), kind=kind, source=source, before=before)
         return answer({"dead_letters": [view(x) for x in found]})
 
     async def show(self, request: web.Request) -> web.Response:
@@ -67,18 +72,29 @@ class Letters:
         return answer(view(await self._letter(request), whole=True))
 
     async def replay(self, request: web.Request) -> web.Response:
-        """Do again what the letter holds; on success the letter is gone."""
+        """Do again what the letter holds; on success the letter is gone. ``stale=true``: see below."""
+        known(request, {"stale"})
         letter = await self._letter(request)
-        taken = await self._again(letter)
-        await self._reader.drop_dead_letter(letter.id)
+        taken = await self._again(letter, stale=request.query.get("stale") == "true")
         said = {"status": "replayed", "accepted": taken.accepted, "repeated": taken.repeated}
+        try:
+            await self._drop(letter)
+        except StoreUnavailable:
+            # It is done. Said otherwise, it would be done again.
+            said["note"] = "the dead letter could not be deleted; drop it"
         return answer(said, 202)
 
     async def drop(self, request: web.Request) -> web.Response:
         """Delete a dead letter for good."""
         letter = await self._letter(request)
-        await self._reader.drop_dead_letter(letter.id)
+        await self._drop(letter)
         return answer({"status": "dropped", "id": letter.id})
+
+    async def _drop(self, letter: DeadLetter) -> None:
+        """Delete it and what the door remembers of it: the same thing, should it come again, is news."""
+        event = _unread(letter)
+        forget = [placing.unread_field(event)] if event is not None else []
+        await self._reader.drop_dead_letter(letter.id, forget)
 
     async def _letter(self, request: web.Request) -> DeadLetter:
         letter = await self._reader.dead_letter(request.match_info["id"])
@@ -90,7 +106,7 @@ class Letters:
             )
         return letter
 
-    async def _again(self, letter: DeadLetter) -> Taken:
+    async def _again(self, letter: DeadLetter, *, stale: bool) -> Taken:
         if letter.kind == "undelivered":
             return await self._tell_again(letter)
         try:
@@ -98,23 +114,33 @@ class Letters:
         except codec.Undecodable as exc:
             raise _cannot(f"this release ({letter.kind}) cannot decode it: {exc}") from exc
         if isinstance(event, Unread):
-            return await self._read_again(event)
+            return await self._read_again(_unread(letter) or event, stale=stale)
         return await self._intake.again(event)
 
-    async def _read_again(self, event: Unread) -> Taken:
-        """Read a delivery as if it had come now; that it is authentic was checked when it came."""
+    async def _read_again(self, event: Unread, *, stale: bool) -> Taken:
+        """Read a delivery, as received when it came; that it is authentic was checked then.
+
+        What it says of alerts may be over by now, and its end may have been forgotten: after an hour nothing
+        is opened by it unless that is asked for.
+        """
         source = self._sources.get(event.source)
         if source is None:
             raise _cannot(f"there is no source {event.source!r} any more")
         if event.cut:
-            raise _cannot("the body was too large to be kept whole")
+            raise _cannot("its body is not kept whole: it was too large, or is older than a week")
         try:
             told = source.parse(event.headers, event.body)
         except Rejected as exc:
             raise _cannot(f"still unreadable: {exc.detail}") from exc
         if troubles := [t.reason for t in told if isinstance(t, Trouble)]:
             raise _cannot(f"still not wholly readable; the rest was accepted when it came: {troubles[0]}")
-        return await self._intake.take(event.source, told)
+        old = self._clock.now() - event.received_at > STALE
+        if old and not stale and any(a.firing for t in told if isinstance(t, AlertBatch) for a in t.alerts):
+            raise _cannot(
+                f"alerts fire in it, and it came at {event.received_at:%Y-%m-%d %H:%M} UTC: they may be over "
+                "by now; to open incidents for them all the same, add stale=true (router dlq replay --stale)"
+            )
+        return await self._intake.take(event.source, told, event.received_at)
 
     async def _tell_again(self, letter: DeadLetter) -> Taken:
         try:
@@ -149,8 +175,13 @@ def view(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
 
 
 def _unread(letter: DeadLetter) -> Unread | None:
+    """Return the delivery with its body; one whose large body has had its time is cut."""
     try:
         event = codec.stored(letter.payload)
     except codec.Undecodable:
         return None
-    return event if isinstance(event, Unread) else None
+    if not isinstance(event, Unread):
+        return None
+    if not event.apart:
+        return event
+    return msgspec.structs.replace(event, body=letter.body, cut=event.cut or not letter.body, apart=False)

@@ -90,11 +90,15 @@ def sender(source: str, note: Noted, told: Sequence[str]) -> dict[str, Any]:
     return {
         "source": source,
         "heard": note.heard,
-        "refused": note.refused,
-        "refused_since": note.refused_since,
+        "expected": note.expected,
+        "refused": note.bad + note.failed,
+        "unauthentic": note.bad,
+        "refused_since": note.since,
+        "refused_at": note.refused_at,
         "last_status": note.status,
-        "unreadable_at": note.unreadable_at,
+        "unreadable_at": note.odd_at,
         "trouble": note.trouble,
+        "switched_off": note.off,
         "wrong": sorted(name.partition(":")[0] for name in told if name.partition(":")[2] == source),
     }
 

@@ -22,6 +22,7 @@ from router.web.problems import problem, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from router.kit.metrics import Metrics
     from router.model.deliveries import Reply
@@ -37,8 +38,12 @@ _SEEN: Final = 4096
 #: Of a body that goes to the dead letters. Larger ones are cut: whoever has a source's secret could fill the
 #: store with them. PagerDuty and Slack send at most a tenth of it.
 MOST_KEPT: Final = 1 << 20
+#: How much of large bodies this process keeps whole in a day; beyond it they are cut, too.
+DAILY: Final = 64 << 20
 #: Of a cut body: enough to see what it is.
 _CUT_KEPT: Final = 16 << 10
+#: Between two lines of log about a closed source: anybody can knock at it.
+_SAY_CLOSED_S: Final = 60.0
 
 
 class Hearing(Protocol):
@@ -80,6 +85,9 @@ class Webhooks:
         self._sources, self._secrets, self._intake = sources, secrets, intake
         self._clock, self._metrics, self._limits = clock, metrics, limits
         self._hearing, self._tap = ears
+        self._said_closed: dict[str, float] = {}
+        self._kept_on: date | None = None
+        self._kept = 0
         # Asked once: asking whether an object has a Protocol's methods costs as much as reading a small body.
         self._speaking = {kind: s for kind, s in sources.items() if isinstance(s, Speaking)}
 
@@ -92,12 +100,14 @@ class Webhooks:
             return problem(404, "unknown_source", f"no source of that name; there are: {known}")
         secrets = self._secrets.get(kind, ())
         if secrets is None:
-            name = f"ROUTER_SOURCE_{kind.upper()}_SECRETS"
-            return problem(403, "source_closed", f"this source takes nothing until {name} is set")
+            return self._closed(source, request.method)
+        cut_off = False
         try:
-            response = await self._take(request, source, secrets)
-        except Rejected as exc:
-            response = self._refused(kind, exc)
+            try:
+                response = await self._take(request, source, secrets)
+            except Rejected as exc:
+                cut_off = exc.code == "body_cut_off"  # nobody has read the answer, and anybody can do that
+                response = await self._late(request, source, secrets, exc) or self._refused(kind, exc)
         except StoreUnavailable as exc:
             log.warning("delivery_not_stored", source=kind, error=str(exc))
             response = unavailable("the event could not be stored; nothing was accepted, send it again")
@@ -106,9 +116,21 @@ class Webhooks:
             self._hearing.turned_away(kind, 500)
             raise  # logged and answered where every unexpected error is
         self._metrics.deliveries_in.labels(kind, str(response.status)).inc()
-        if not web_ok(response.status):
+        if not web_ok(response.status) and not cut_off:
             self._hearing.turned_away(kind, response.status)
         return response
+
+    def _closed(self, source: Source, method: str) -> web.Response:
+        """Answer for a source that has no secret though others than this machine can reach it."""
+        kind, now = source.kind, self._clock.monotonic()
+        name = f"ROUTER_SOURCE_{kind.upper()}_SECRETS"
+        self._metrics.deliveries_in.labels(kind, "403").inc()
+        if method in source.manners.methods:
+            self._hearing.turned_away(kind, 403)
+        if now - self._said_closed.get(kind, -_SAY_CLOSED_S) >= _SAY_CLOSED_S:
+            self._said_closed[kind] = now
+            log.warning("source_closed", source=kind, hint=f"set {name}; until then it takes nothing")
+        return problem(403, "source_closed", f"this source takes nothing until {name} is set")
 
     async def _take(self, request: web.Request, source: Source, secrets: tuple[bytes, ...]) -> web.Response:
         kind = source.kind
@@ -129,6 +151,11 @@ class Webhooks:
             told = source.parse(headers, body)
         except Rejected as exc:
             return await self._keep(source, headers, body, exc)
+        except Exception as exc:
+            # A fault of ours must not cost the event, nor have the sender switch us off.
+            log.exception("parser_failed", source=kind)
+            text = f"a fault of the router's ({type(exc).__name__}); please report it, and replay after a fix"
+            return await self._keep(source, headers, body, Rejected(500, "internal", text))
         taken = await self._intake.take(kind, told)
         if (troubles := [t.reason for t in told if isinstance(t, Trouble)]) != []:
             await self._bury(source, headers, body, "; ".join(troubles))
@@ -141,20 +168,37 @@ class Webhooks:
             body=text.encode(), status=source.manners.accepted, content_type="application/json"
         )
 
+    async def _late(
+        self, request: web.Request, source: Source, secrets: tuple[bytes, ...], why: Rejected
+    ) -> web.Response | None:
+        """Answer a body that is too large as its sender needs, where headers alone prove whose it is.
+
+        GitLab sends up to 25 MB, and switches a webhook off that answers 413 a few times.
+        """
+        if why.code != "too_large" or not web_ok(source.manners.unreadable):
+            return None
+        headers = {k.lower(): v for k, v in request.headers.items()}
+        if secrets:
+            try:
+                source.verify(headers, b"", secrets, self._clock.now())
+            except Rejected:
+                return None
+        return await self._keep(source, headers, b"", why, cut=True)
+
     def _refused(self, kind: str, why: Rejected) -> web.Response:
         self._metrics.rejected.labels(kind, why.code).inc()
         log.warning("delivery_rejected", source=kind, status=why.status, code=why.code, detail=why.detail)
         return problem(why.status, why.code, why.detail)
 
     async def _keep(
-        self, source: Source, headers: Mapping[str, str], body: bytes, why: Rejected
+        self, source: Source, headers: Mapping[str, str], body: bytes, why: Rejected, *, cut: bool = False
     ) -> web.Response:
         """Put an authentic delivery that cannot be read aside, and answer as its sender needs.
 
         The refusal is not raised again from here: it would hold this frame, which holds it, and the parsed
         body with it, until the next collection of cycles.
         """
-        await self._bury(source, headers, body, f"{why.code}: {why.detail}")
+        await self._bury(source, headers, body, f"{why.code}: {why.detail}", cut=cut)
         self._hearing.unreadable(source.kind)
         if not web_ok(source.manners.unreadable):
             return self._refused(source.kind, why)
@@ -163,7 +207,9 @@ class Webhooks:
         text = b'{"status":"unreadable","accepted":0,"repeated":0}\n'
         return web.Response(body=text, status=source.manners.unreadable, content_type="application/json")
 
-    async def _bury(self, source: Source, headers: Mapping[str, str], body: bytes, reason: str) -> None:
+    async def _bury(
+        self, source: Source, headers: Mapping[str, str], body: bytes, reason: str, *, cut: bool = False
+    ) -> None:
         log.warning(
             "body_not_readable",
             source=source.kind,
@@ -173,7 +219,7 @@ class Webhooks:
             head=ascii(scrub(body[:_SEEN], headers.get("content-type", ""))[:_HEAD])[2:-1],
             reason=reason[:300],
         )
-        cut = len(body) > MOST_KEPT
+        cut = cut or not self._may_keep(len(body))
         await self._intake.unread(
             Unread(
                 source=source.kind,
@@ -182,8 +228,21 @@ class Webhooks:
                 body=body[:_CUT_KEPT] if cut else body,
                 received_at=self._clock.now(),
                 cut=cut,
+                delivery=source.manners.delivery_id(headers),
             )
         )
+
+    def _may_keep(self, size: int) -> bool:
+        """Return whether a body of that size is kept whole; large ones only within the day's share."""
+        if size <= _CUT_KEPT:
+            return True
+        day = self._clock.now().date()
+        if day != self._kept_on:
+            self._kept_on, self._kept = day, 0
+        if size > MOST_KEPT or self._kept + size > DAILY:
+            return False
+        self._kept += size
+        return True
 
 
 def web_ok(status: int) -> bool:

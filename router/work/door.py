@@ -19,6 +19,7 @@ from router.ports import Item, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from router.kit.metrics import Metrics
     from router.model.events import Command, DeployNoticed, Doubt, Stored, Told, Unread
@@ -80,9 +81,9 @@ class Door:
         """Return the items appended lately: half of them count after 50 ms."""
         return float(self._load * 0.5 ** ((self._clock.monotonic() - self._load_at) / 0.05))
 
-    async def take(self, source: str, told: Sequence[Told]) -> Taken:
-        """Place and append what a source told; returns when it is durable."""
-        placed = placing.place(told, self._book(), self._clock.now())
+    async def take(self, source: str, told: Sequence[Told], at: datetime | None = None) -> Taken:
+        """Place and append what a source told, received now or ``at``; returns when it is durable."""
+        placed = placing.place(told, self._book(), at or self._clock.now())
         taken = await self._append(placed)
         if taken.accepted:
             self._metrics.events.labels(source, "accepted").inc(taken.accepted)

@@ -18,9 +18,9 @@ import structlog
 from router.decide import engine as deciding
 from router.model import codec
 from router.model.errors import Fenced, StoreError, StoreUnavailable
-from router.model.events import Event, GroupAlerts, TimerDue, Unread
-from router.ports import DeadLetter, InboxPage
-from router.work import applying
+from router.model.events import Event, GroupAlerts, TimerDue
+from router.ports import MOST_DEAD, MOST_UNREAD, DeadLetter, InboxPage
+from router.work import applying, burying
 from router.work.memory import Memory
 from router.work.partition import Internal, Partition, Pending, timer_event, timer_name
 from router.work.rounds import Round, Work, finish, key_of, resolve
@@ -235,7 +235,7 @@ class Engine:
                 r.entries.append(pending)
                 r.count += (
                     sum(len(e.alerts) if isinstance(e, GroupAlerts) else 1 for e in pending.events) or 1
-                )
+                ) + sum(map(burying.weight, pending.events))
                 r.work += [(Work(key_of(e), e), pending) for e in pending.events]
         r.count += len(r.internal) + len(r.timers)
         return r if r.count else None
@@ -252,14 +252,7 @@ class Engine:
                 decision = deciding.decide(w.event, seen, book, now)
                 applying.apply(r.partition, w.key, decision, r.batch)
                 if decision.dead:
-                    unread = w.event if isinstance(w.event, Unread) else None
-                    self._bury(
-                        r,
-                        "unreadable" if unread else "undelivered",
-                        "; ".join(decision.dead),
-                        [codec.encode(w.event)],
-                        unread.source if unread else "",
-                    )
+                    self._bury(r, burying.undone(w.event, decision.dead, now))
             except Exception:
                 log.exception("decide_failed", group=w.key, kind=type(w.event).__name__)
                 self._failed(r, w, pending)
@@ -274,7 +267,8 @@ class Engine:
             if pending.id not in r.failed:
                 self._ack(r, pending)
                 if pending.raw:
-                    self._bury(r, "undecodable", "this release cannot read it", pending.raw)
+                    for raw in pending.raw:
+                        self._bury(r, DeadLetter(now, "undecodable", "this release cannot read it", raw))
 
     def _failed(self, r: Round, w: Work, pending: Pending | None) -> None:
         """Keep what a decision failed on: an entry for another try, a wake-up for a later one."""
@@ -291,10 +285,9 @@ class Engine:
     def _ack(self, r: Round, pending: Pending) -> None:
         (r.batch.acks_urgent if pending.urgent else r.batch.acks_normal).append(pending.id)
 
-    def _bury(self, r: Round, kind: str, reason: str, payloads: Iterable[bytes], source: str = "") -> None:
-        for payload in payloads:
-            r.batch.dead.append(DeadLetter(self._clock.now(), kind, reason, payload, source))
-            self._metrics.dead.labels(kind).inc()
+    def _bury(self, r: Round, letter: DeadLetter) -> None:
+        r.batch.dead.append(letter)
+        self._metrics.dead.labels(letter.kind).inc()
 
     async def _count_failures(self, rounds: list[Round]) -> None:
         """A poison event must not stop the rest: a few tries, then it is put aside."""
@@ -306,7 +299,9 @@ class Engine:
                 if tries >= MOST_TRIES:
                     await self._store.try_count(r.partition.number, pending.id, clear=True)
                     self._ack(r, pending)
-                    self._bury(r, "undecidable", f"failed {tries} times", map(codec.encode, pending.events))
+                    for payload in map(codec.encode, pending.events):
+                        reason = f"failed {tries} times"
+                        self._bury(r, DeadLetter(self._clock.now(), "undecidable", reason, payload))
                 else:
                     r.partition.put_back(pending, self._clock.monotonic() + 0.2 * 2**tries)
 
@@ -318,6 +313,8 @@ class Engine:
                 self._lost(r, result)
                 continue
             self._metrics.commits.labels("ok").inc()
+            if r.batch.dead:
+                await self._warn_of_full(r.partition.number)
             self._metrics.decided.inc(r.count)
             r.partition.lease = result
         for r in rounds:
@@ -325,6 +322,14 @@ class Engine:
                 self._committed(r)
             else:
                 finish(r, done=False)  # taken from us meanwhile: whoever waits looks again
+
+    async def _warn_of_full(self, number: int) -> None:
+        """Say that the oldest dead letters are going: nobody has looked at them in time."""
+        unread, others = await self._store.dead_lengths(number)
+        for what, n, most in (("deliveries", unread, MOST_UNREAD), ("others", others, MOST_DEAD)):
+            if n >= most:
+                self._metrics.dead_full.labels(what).inc()
+                log.error("dead_letters_full", what=what, partition=number, kept=n, do="router dlq list")
 
     def _committed(self, r: Round) -> None:
         partition = r.partition

@@ -13,7 +13,7 @@ from aiohttp import web
 from router.kit.metrics import Metrics
 from router.model.deliveries import Manners, Reply
 from router.model.errors import Rejected
-from router.model.events import Heartbeat, Trouble
+from router.model.events import AlertBatch, Heartbeat, Trouble
 from router.ports import DeadLetter, Taken
 from router.web.api import Access, Api
 from router.web.bodies import Limits
@@ -21,7 +21,7 @@ from router.web.letters import Letters
 from router.web.server import Health, make_app
 from router.web.tap import Tap
 from router.web.webhooks import Ears, Webhooks
-from tests.fakes.samples import ManualClock
+from tests.fakes.samples import ManualClock, alert
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -40,6 +40,7 @@ class PlainSource:
     kind = "plain"
 
     def __init__(self) -> None:
+        self.fault: Exception | None = None
         self.manners = Manners(keeps=("x-event",), delivery=("x-delivery",))
         self.parsed: list[bytes] = []
 
@@ -51,11 +52,20 @@ class PlainSource:
 
     def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
         self.parsed.append(body)
+        if self.fault is not None:
+            raise self.fault
         try:
             words = [str(x) for x in json.loads(body)]
             return [Trouble("plain", x) if x.startswith("odd") else Heartbeat("plain", x) for x in words]
         except ValueError:
             raise Rejected(400, "bad_json", "the body is not JSON") from None
+
+
+class AlertingSource(PlainSource):
+    """Tells one firing alert, whatever the body."""
+
+    def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
+        return [AlertBatch("plain", [alert(1)])]
 
 
 class SpeakingSource(PlainSource):
@@ -75,13 +85,15 @@ class FakeDoor:
         self.error: Exception | None = None
         self.told: list[Told] = []
         self.commands: dict[str, Command] = {}
+        self.taken_at: list[datetime | None] = []
         self.unreads: list[Unread] = []
         self.doubts: list[Doubt] = []
         self.agains: list[Stored] = []
 
-    async def take(self, source: str, told: Sequence[Told]) -> Taken:
+    async def take(self, source: str, told: Sequence[Told], at: datetime | None = None) -> Taken:
         if self.error is not None:
             raise self.error
+        self.taken_at.append(at)
         self.told += told
         return Taken(len(told), 0)
 
@@ -137,6 +149,8 @@ class FakeReader:
         self.notes: dict[str, bytes] = {}
         self.told_changes: list[tuple[str, Change]] = []
         self.letters: list[DeadLetter] = []
+        self.drop_error: Exception | None = None
+        self.forgotten: list[bytes] = []
         self.asked: list[dict[str, Any]] = []
 
     def _ask(self, **how: Any) -> None:
@@ -159,16 +173,21 @@ class FakeReader:
         self._ask(limit=limit)
         return self.told_deploys[:limit]
 
-    async def dead_letters(self, *, limit: int, kind: str = "", source: str = "") -> list[DeadLetter]:
-        self._ask(limit=limit, kind=kind, source=source)
+    async def dead_letters(
+        self, *, limit: int, kind: str = "", source: str = "", before: str = ""
+    ) -> list[DeadLetter]:
+        self._ask(limit=limit, kind=kind, source=source, before=before)
         return [x for x in self.letters if kind in {"", x.kind} and source in {"", x.source}][:limit]
 
     async def dead_letter(self, letter_id: str) -> DeadLetter | None:
         self._ask(letter_id=letter_id)
         return next((x for x in self.letters if x.id == letter_id), None)
 
-    async def drop_dead_letter(self, letter_id: str) -> bool:
+    async def drop_dead_letter(self, letter_id: str, forget: Sequence[bytes] = ()) -> bool:
+        if self.drop_error is not None:
+            raise self.drop_error
         self._ask(dropped=letter_id)
+        self.forgotten += forget
         before = len(self.letters)
         self.letters = [x for x in self.letters if x.id != letter_id]
         return len(self.letters) < before
@@ -191,7 +210,7 @@ class Room:
     """All that the web room is wired to; set what a test needs, then :func:`served`."""
 
     kind: str = "plain"
-    secrets: tuple[bytes, ...] = ()
+    secrets: tuple[bytes, ...] | None = ()
     tokens: tuple[bytes, ...] = ()
     open_: bool = True
     body_s: float = 10.0
@@ -212,7 +231,7 @@ class Room:
         limits = Limits(max_body, self.body_s)
         ears = Ears(self.hearing, self.tap)
         hooks = Webhooks(sources, secrets, self.door, self.clock, self.metrics, limits, ears)
-        letters = Letters(self.reader, self.door, sources)
+        letters = Letters(self.reader, self.door, sources, self.clock)
         access = Access(self.tokens, self.open_)
         api = Api(self.reader, self.door, self.clock, letters, self.tap, access)
         health = Health(self.reader, self.metrics, lambda: self.not_ready)

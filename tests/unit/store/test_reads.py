@@ -109,7 +109,15 @@ async def test_depths_are_sums(redis: Any, reader: RedisReader) -> None:
         await redis.sadd(Keys(p).due, "g:a", "g:b")
         await redis.zadd(Keys(p).timers, {"notify|a|1": 1})
     depths = await reader.depths()
-    assert depths == {"inbox_urgent": 4, "inbox_normal": 0, "due": 8, "timers": 4, "dead": 0, "open": 0}
+    assert depths == {
+        "inbox_urgent": 4,
+        "inbox_normal": 0,
+        "due": 8,
+        "timers": 4,
+        "dead": 0,
+        "unread": 0,
+        "open": 0,
+    }
 
 
 async def test_server_that_is_gone_is_unavailable() -> None:

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from router.kit.clock import SystemClock
 from router.model import codec
 from router.model.errors import ConfigError, Fenced, StoreUnavailable
 from router.model.events import Alert, DeployNoticed, GroupAlerts
 from router.model.incidents import Entry, Incident, Member, State
-from router.ports import Batch, DeadLetter, GroupChange, InboxPage, Item, Lease, LeaseSeen
+from router.ports import MOST_UNREAD, Batch, DeadLetter, GroupChange, InboxPage, Item, Lease, LeaseSeen
 from router.store import checks
-from router.store.keys import Keys
+from router.store.keys import SENDERS, Keys
 from router.store.link import ACCEPT, COMMIT, LEASE, Link, connect
 from router.store.reads import RedisReader
 from router.store.server import EmbeddedServer
@@ -267,7 +268,10 @@ def test_group_alerts_round_trip() -> None:
 async def bury(link: Link, partition: int, n: int, payload: bytes, **more: str) -> None:
     """Put a dead letter where a commit puts it."""
     fields = {"at": int(NOW.timestamp() * 1000) + n, "kind": "unreadable", "reason": f"no {n}", "d": payload}
-    await link.client.xadd(Keys(partition).dead, {**fields, **more})
+    fields |= more
+    k = Keys(partition)
+    stream = k.unread if fields["kind"] == "unreadable" else k.dead
+    await link.client.xadd(stream, fields, id=f"{1764028800000 + n}-0")
 
 
 async def test_dead_letters_are_listed_without_their_bulk(link: Link, store: RedisStore) -> None:
@@ -299,12 +303,27 @@ async def test_dead_letters_are_found_behind_many_others(link: Link, store: Redi
     assert len(await reader.dead_letters(limit=300)) == 260
 
 
+async def test_pages_of_dead_letters_reach_every_one(link: Link, store: RedisStore) -> None:
+    """Page by page, from the last one on, one sees each letter once, also those of one moment."""
+    for n in range(8):  # four partitions, both streams, all at one moment
+        await bury(link, n % 4, 0, b"x", kind="undelivered" if n < 4 else "unreadable")
+    for n in range(8, 40):
+        await bury(link, n % 4, n, b"x")
+    reader = RedisReader(store)
+    seen: list[str] = []
+    while page := await reader.dead_letters(limit=7, before=seen[-1] if seen else ""):
+        seen += [x.id for x in page]
+    assert len(seen) == len(set(seen)) == 40
+    assert seen == [x.id for x in await reader.dead_letters(limit=100)]
+
+
 async def test_a_dead_letter_is_dropped_once(link: Link, store: RedisStore) -> None:
     """Dropping deletes just that letter and says whether it was there; what is no id names none."""
     await bury(link, 3, 1, b"a")
-    await bury(link, 3, 2, b"b")
+    await bury(link, 3, 2, b"b", kind="undelivered")
     reader = RedisReader(store)
     newest, oldest = await reader.dead_letters(limit=5)
+    assert (newest.id, oldest.id) == ("3-1764028800002-0", "3u-1764028800001-0")
     assert await reader.drop_dead_letter(newest.id)
     assert not await reader.drop_dead_letter(newest.id)
     assert await reader.dead_letter(newest.id) is None
@@ -325,10 +344,79 @@ async def test_a_dead_letter_is_dropped_once(link: Link, store: RedisStore) -> N
         assert not await reader.drop_dead_letter(name)
 
 
-async def test_notes_on_senders_are_set_and_deleted(store: RedisStore) -> None:
-    """What is noted of senders is read back byte by byte, until it is deleted."""
+async def test_a_large_body_is_kept_beside_its_letter(store: RedisStore) -> None:
+    """A letter's large body is written with it, read with it, and has a time to live."""
+    lease = await store.acquire(1, "me", None)
+    assert lease is not None
+    letter = DeadLetter(NOW, "unreadable", "no", b"{}", "gitlab", body=b"x" * 100_000)
+    ((result),) = await store.commit([(lease, Batch(dead=[letter]))])
+    assert isinstance(result, Lease)
+    reader = RedisReader(store)
+    (listed,) = await reader.dead_letters(limit=5)
+    assert listed.body == b""
+    whole = await reader.dead_letter(listed.id)
+    assert whole is not None
+    assert (whole.payload, whole.body, whole.source) == (b"{}", letter.body, "gitlab")
+    (key,) = [k async for k in store.link.client.scan_iter("ir:{1}:b:*")]
+    assert 0 < await store.link.client.ttl(key) <= 7 * 86_400
+    assert await store.dead_lengths(1) == (1, 0)
+
+
+async def test_deliveries_do_not_push_out_other_letters(store: RedisStore) -> None:
+    """However many deliveries are unreadable, a page that could not be told stays among the dead letters."""
+    lease = await store.acquire(1, "me", None)
+    assert lease is not None
+    dead = [DeadLetter(NOW, "undelivered", "refused", b"page")]
+    dead += [DeadLetter(NOW, "unreadable", "no", b"%d" % n) for n in range(MOST_UNREAD * 2)]
+    ((result),) = await store.commit([(lease, Batch(dead=dead))])
+    assert isinstance(result, Lease)
+    unread, others = await store.dead_lengths(1)
+    assert MOST_UNREAD <= unread <= MOST_UNREAD + 200
+    assert others == 1
+
+
+async def test_what_is_dropped_is_forgotten_by_the_door(store: RedisStore) -> None:
+    """After its letter was dropped, the same delivery is new to the door."""
+    now = SystemClock().now()
+    assert (await store.accept([item(1, b"field", b"1")], now))[1].fresh == {0}
+    lease = await store.acquire(1, "me", None)
+    assert lease is not None
+    await store.commit([(lease, Batch(dead=[DeadLetter(NOW, "unreadable", "no", b"{}")]))])
+    reader = RedisReader(store)
+    (letter,) = await reader.dead_letters(limit=1)
+    assert await reader.drop_dead_letter(letter.id, [b"field"])
+    assert (await store.accept([item(1, b"field", b"1")], now))[1].fresh == {0}
+
+
+async def test_notes_on_senders_are_changed_field_by_field(store: RedisStore, link: Link) -> None:
+    """Edits are made in their order, leave other fields alone, add up, and what stands then is returned."""
     assert await store.sender_notes() == {}
-    await store.note_senders({"note:gitlab": b"\xff1", "told:a": b"2"}, [])
-    await store.note_senders({"note:gitlab": b"3"}, ["told:a", "told:never"])
-    assert await store.sender_notes() == {"note:gitlab": b"3"}
-    await store.note_senders({}, [])
+    stands = await store.note_senders([
+        ("HSET", "heard:gitlab", "1"), ("HINCRBY", "bad:gitlab", "2"), ("HSETNX", "since:gitlab", "3"),
+        ("HSET", "off:gitlab", "h\u00f6ok 7"), ("HSET", "told:SenderSilent:x", "{}"),
+    ])  # fmt: skip
+    assert stands == await store.sender_notes() == {
+        "heard:gitlab": b"1", "bad:gitlab": b"2", "since:gitlab": b"3", "off:gitlab": "h\u00f6ok 7".encode(),
+        "told:SenderSilent:x": b"{}",
+    }  # fmt: skip
+    other = RedisStore(link, 4)
+    await asyncio.gather(
+        *(one.note_senders([("HINCRBY", "bad:gitlab", "2")]) for one in (store, other) for _ in range(20))
+    )
+    stands = await other.note_senders([
+        ("HSETNX", "since:gitlab", "4"), ("HDEL", "heard:gitlab", "never:there"), ("HDEL", "off:gitlab"),
+        ("HINCRBY", "failed:gitlab", "1"), ("HDEL", "failed:gitlab"), ("HINCRBY", "failed:gitlab", "5"),
+    ])  # fmt: skip
+    assert stands == await store.sender_notes() == {
+        "bad:gitlab": b"82", "since:gitlab": b"3", "failed:gitlab": b"5", "told:SenderSilent:x": b"{}",
+    }  # fmt: skip
+
+
+async def test_junk_among_the_notes_on_senders_is_returned_as_it_is(store: RedisStore, link: Link) -> None:
+    """Names and values that are no text are shown; adding to what is no number fails as unavailable."""
+    await link.read([("HSET", SENDERS, b"\xff", b"\xff", "bad:gitlab", "x")])
+    assert await store.sender_notes() == {"\ufffd": b"\xff", "bad:gitlab": b"x"}
+    with pytest.raises(StoreUnavailable, match="not an integer"):
+        await store.note_senders([("HINCRBY", "bad:gitlab", "1")])
+    await store.note_senders([("HDEL", "bad:gitlab"), ("HINCRBY", "bad:gitlab", "1")])
+    assert (await store.sender_notes())["bad:gitlab"] == b"1"

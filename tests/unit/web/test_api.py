@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from router.decide.senders import Noted
-from router.model import codec
+from router.decide import senders
 from router.model.deploys import Change
 from router.model.errors import StoreUnavailable
 from router.model.events import CommandKind, DeployPhase
@@ -276,15 +275,18 @@ async def test_act_that_could_not_be_stored_is_503() -> None:
 async def test_senders_are_shown_with_what_is_wrong() -> None:
     """Each sender comes with when it was last heard and which alerts about it are not over."""
     one = room()
-    note = Noted(heard=ONSET, refused=4, refused_since=ONSET, status=401)
+    at = senders.ms(ONSET).encode()
     one.reader.notes = {
-        "note:gitlab": codec.encode(note), "note:slack": codec.encode(Noted()), "watch": b"0",
-        "told:SenderTurnedAway:gitlab": b"{}",
+        "heard:gitlab": at, "bad:gitlab": b"3", "failed:gitlab": b"1", "since:gitlab": at,
+        "status:gitlab": b"401", "failed:slack": b"1", "deaf:slack": b"no number", "off:slack": b"hook 7",
+        "watch": b"0", "told:SenderTurnedAway:gitlab": b"{}",
     }  # fmt: skip
     async with served(one) as c:
         gitlab, slack = (await (await c.get("/api/v1/senders")).json())["senders"]
     assert (gitlab["source"], gitlab["refused"], gitlab["wrong"]) == ("gitlab", 4, ["SenderTurnedAway"])
-    assert (slack["heard"], slack["wrong"]) == (None, [])
+    assert gitlab["heard"] == gitlab["refused_since"] == ONSET.isoformat().replace("+00:00", "Z")
+    assert (gitlab["unauthentic"], gitlab["last_status"]) == (3, 401)
+    assert (slack["heard"], slack["wrong"], slack["switched_off"]) == (None, [], "hook 7")
 
 
 async def test_changes_are_shown() -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from router.decide import placing
 from router.model import codec
 from router.model.errors import StoreUnavailable
 from router.model.events import Command, CommandKind, Doubt, Settled, Unread
 from router.model.outcomes import Refused
 from router.ports import DeadLetter
 from tests.fakes.samples import ONSET
-from tests.fakes.web import Room, served
+from tests.fakes.web import AlertingSource, Room, served
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 BASE = "/api/v1/dead-letters"
-ID = "3-1764028800000-0"
+ID = "3u-1764028800000-0"
 
 
 def room(kind: str, payload: bytes, source: str = "") -> Room:
@@ -29,7 +31,7 @@ def room(kind: str, payload: bytes, source: str = "") -> Room:
 
 def unread(body: bytes, *, cut: bool = False, source: str = "plain") -> bytes:
     headers = {"content-type": "application/json", "x-event": "Push Hook"}
-    return codec.encode(Unread(source, "bad_json: no", headers, body, ONSET, cut))
+    return codec.encode(Unread(source, "bad_json: no", headers, body, ONSET, cut=cut))
 
 
 async def said(response: ClientResponse) -> tuple[int, dict[str, Any]]:
@@ -51,7 +53,7 @@ async def test_a_readable_delivery_is_taken_and_gone() -> None:
     ("payload", "words"),
     [
         (unread(b"{broken"), "still unreadable"),
-        (unread(b"[1]", cut=True), "too large to be kept"),
+        (unread(b"[1]", cut=True), "not kept whole"),
         (unread(b"[1]", source="gone"), "no source 'gone'"),
         (b"\xff\x00", "cannot decode it"),
     ],
@@ -142,3 +144,56 @@ async def test_the_path_wants_a_token_like_the_rest() -> None:
             assert (await c.post(f"{BASE}/{ID}/{act}", json={})).status == 401
         assert (await c.get(f"{BASE}/{ID}")).status == 401
     assert len(one.reader.letters) == 1
+
+
+async def test_a_replay_is_received_when_it_came() -> None:
+    """What is read again is placed at the time of its receipt, so that nothing undated becomes news."""
+    one = room("unreadable", unread(b"[1]"))
+    async with served(one) as c:
+        assert (await c.post(f"{BASE}/{ID}/replay", json={})).status == 202
+    assert one.door.taken_at == [ONSET]
+
+
+async def test_old_alerts_open_nothing_unless_asked_to() -> None:
+    """A delivery with firing alerts, older than an hour, is replayed only where that is said."""
+    one = room("unreadable", unread(b"[1]"))
+    one.source = AlertingSource()
+    one.clock.seconds += 3601
+    async with served(one) as c:
+        status, body = await said(await c.post(f"{BASE}/{ID}/replay", json={}))
+        assert (status, body["code"]) == (409, "cannot_replay")
+        assert "stale=true" in body["detail"]
+        assert len(one.reader.letters) == 1
+        assert (await c.post(f"{BASE}/{ID}/replay?stale=true", json={})).status == 202
+        assert (await c.post(f"{BASE}/{ID}/replay?stole=true", json={})).status == 400
+    assert one.reader.letters == []
+
+
+async def test_a_letter_that_stays_after_its_replay_is_said() -> None:
+    """Where the letter cannot be deleted after its replay, the answer is still that it is done."""
+    one = room("unreadable", unread(b"[1]"))
+    one.reader.drop_error = StoreUnavailable("gone")
+    async with served(one) as c:
+        status, body = await said(await c.post(f"{BASE}/{ID}/replay", json={}))
+    assert (status, body["status"]) == (202, "replayed")
+    assert "drop it" in body["note"]
+
+
+async def test_what_is_dropped_may_come_again() -> None:
+    """The door forgets a dropped delivery, so that the same one, should it come again, is kept again."""
+    one = room("unreadable", unread(b"[1]"))
+    async with served(one) as c:
+        await c.post(f"{BASE}/{ID}/drop", json={})
+    event = codec.stored(unread(b"[1]"))
+    assert one.reader.forgotten == [placing.unread_field(event)]
+
+
+@pytest.mark.parametrize(("kept", "status"), [(b"[1, 2]", 202), (b"", 409)])
+async def test_a_large_body_is_read_from_where_it_is_kept(kept: bytes, status: int) -> None:
+    """A body kept beside its letter is replayed whole; one that has had its week is said to be gone."""
+    event = Unread("plain", "bad_json: no", {}, b"", ONSET, apart=True)
+    one = room("unreadable", codec.encode(event))
+    one.reader.letters = [dataclasses.replace(one.reader.letters[0], body=kept)]
+    async with served(one) as c:
+        assert (await c.post(f"{BASE}/{ID}/replay", json={})).status == status
+    assert len(one.door.told) == (2 if kept else 0)

@@ -21,7 +21,7 @@ def test_documented_paths_are_the_applications() -> None:
     nothing: dict = {}
     app = make_app(
         Webhooks(nothing, nothing, None, None, None, Limits(1), Ears(None, None)),
-        Api(None, None, None, Letters(None, None, nothing), None, Access([], open=True)),
+        Api(None, None, None, Letters(None, None, nothing, None), None, Access([], open=True)),
         Health(None, None, lambda: ""),
         1,
     )

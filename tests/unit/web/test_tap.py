@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +18,8 @@ from tests.fakes.samples import ONSET
 from tests.fakes.web import Room, served
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aiohttp import ClientResponse
 
 PATH = "/api/v1/deliveries"
@@ -116,6 +121,67 @@ async def test_a_stop_lets_listeners_go() -> None:
         one.tap.close()
         async with asyncio.timeout(5):
             assert await stream.content.read() == b""
+
+
+@contextlib.asynccontextmanager
+async def deaf(one: Room, many: int = 1) -> AsyncIterator[None]:
+    """Open captures whose clients never read, and send them more than all buffers on the way hold."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(many):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", one.port))
+            await asyncio.get_running_loop().sock_sendall(
+                sock, f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
+        await wait_for(lambda: len(one.tap._listeners) == many, "they are listened for")
+        body = b'"' + b"x" * (1 << 20) + b"\xff"
+        for _ in range(12):
+            one.tap.saw("plain", MANNERS, {}, body, ONSET)
+        await wait_for(lambda: all(x._writing for x in one.tap._listeners), "every buffer is full")
+        yield
+
+
+async def test_who_does_not_read_is_let_go() -> None:
+    """Eight captures that nobody reads lose their places after the time for a line, and others get them."""
+    one = Room(tap=Tap(write_s=0.3))
+    async with served(one) as c, deaf(one, 8):
+        assert (await c.get(PATH)).status == 503
+        await wait_for(lambda: not one.tap._listeners, "the places are free again")
+        async with c.get(PATH) as stream:
+            assert stream.status == 200
+            await stream.content.readline()
+            one.tap.saw("plain", MANNERS, {}, b"[1]", ONSET)
+            assert (await line(stream))["body"] == [1]
+
+
+async def test_a_stop_does_not_wait_for_who_does_not_read() -> None:
+    """A router that stops is not held up by a capture that takes nothing, nor by lines that wait."""
+    one = Room(tap=Tap(write_s=60))
+    async with contextlib.AsyncExitStack() as stack:
+        async with served(one), contextlib.AsyncExitStack() as clients:
+            await clients.enter_async_context(deaf(one, 2))
+            for _ in range(1000):
+                one.tap.saw("plain", MANNERS, {}, b"{}", ONSET)
+            stack.push_async_exit(clients.pop_all())
+            started = time.monotonic()
+        assert time.monotonic() - started < 3.0
+        assert not one.tap._listeners
+
+
+async def test_a_full_queue_does_not_outlive_the_stop() -> None:
+    """What waits for a listener when the router stops is dropped: it ends at once."""
+    one = Room()
+    async with served(one) as c, c.get(PATH) as stream:
+        await stream.content.readline()
+        for _ in range(1000):
+            one.tap.saw("plain", MANNERS, {}, b"{}", ONSET)
+        one.tap.close()
+        async with asyncio.timeout(5):
+            assert len(await stream.content.read()) < 1000
+            async with c.get(PATH) as late:
+                assert (await late.content.read()).strip() == b""
 
 
 async def test_an_unknown_parameter_is_refused() -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
+from router.decide import placing
 from router.model.deliveries import Manners
 from router.model.errors import StoreUnavailable
-from router.web.webhooks import MOST_KEPT
+from router.web.webhooks import DAILY, MOST_KEPT
 from tests.conftest import wait_for
 from tests.fakes.web import MAX_BODY, Room, SpeakingSource, served
 
@@ -350,3 +351,88 @@ async def test_dashes_and_underscores_name_the_same_source() -> None:
     async with served(room) as c:
         assert (await c.post("/webhooks/plain-json", data=b"[]")).status == 202
         assert (await c.post("/webhooks/plain_json", data=b"[]")).status == 202
+
+
+async def test_a_fault_of_ours_costs_no_event() -> None:
+    """A source that fails on a body has it put aside, and its sender is answered as for an unreadable one."""
+    room = Room()
+    room.source.manners = Manners(unreadable=202)
+    room.source.fault = RuntimeError("boom")
+    async with served(room) as c:
+        assert (await c.post(HOOK, data=b"[1]")).status == 202
+    (kept,) = room.door.unreads
+    assert "RuntimeError" in kept.reason
+    assert "boom" not in kept.reason
+
+
+async def test_too_large_is_no_reason_to_be_switched_off() -> None:
+    """Where headers prove a sender that would punish a 413, a body too large is noted and answered 2xx."""
+    room = Room(secrets=(b"s",))
+    room.source.manners = Manners(unreadable=202)
+    large = b"x" * (MAX_BODY + 1)
+    async with served(room) as c:
+        assert (await c.post(HOOK, data=large, headers={"X-Secret": "s"})).status == 202
+        await is_problem(await c.post(HOOK, data=large, headers={"X-Secret": "no"}), 413, "too_large")
+        room.source.manners = Manners()
+        await is_problem(await c.post(HOOK, data=large, headers={"X-Secret": "s"}), 413, "too_large")
+    (kept,) = room.door.unreads
+    assert (kept.cut, kept.body) == (True, b"")
+    assert kept.reason.startswith("too_large")
+
+
+async def test_large_bodies_are_kept_within_a_days_share() -> None:
+    """Beyond a day's share of large bodies only their beginnings are kept; the next day begins anew."""
+    room = Room()
+    one = b"{" + b"x" * (MOST_KEPT - 1)
+    async with served(room, max_body=MOST_KEPT) as c:
+        for _ in range(DAILY // MOST_KEPT + 1):
+            await c.post(HOOK, data=io.BytesIO(one))
+        room.clock.seconds += 86_400
+        await c.post(HOOK, data=io.BytesIO(one))
+    cuts = [kept.cut for kept in room.door.unreads]
+    assert cuts == [False] * (DAILY // MOST_KEPT) + [True, False]
+
+
+async def test_deliveries_are_told_apart_by_their_senders_id() -> None:
+    """Two deliveries with the same unreadable body and ids of their own are two."""
+    room = Room()
+    async with served(room) as c:
+        for name in ("d1", "d2"):
+            await c.post(HOOK, data=b"{bad", headers={"X-Delivery": name})
+    assert [kept.delivery for kept in room.door.unreads] == ["d1", "d2"]
+    assert len({placing.unread(kept).versions for kept in room.door.unreads}) == 2
+
+
+# --- the call for closed sources -----------------------------------------------------------------------
+
+
+async def test_a_closed_source_is_counted_noted_and_said_once_a_minute() -> None:
+    """What nobody may send is refused with what to set, counted, and noted, without a flood of log."""
+    room = Room(secrets=None)
+    with capture_logs() as logged:
+        async with served(room) as c:
+            for _ in range(3):
+                answer = await is_problem(await c.post(HOOK, data=b"[1]"), 403, "source_closed")
+                assert "ROUTER_SOURCE_PLAIN_SECRETS" in answer["detail"]
+            await is_problem(await c.get(HOOK), 403, "source_closed")
+            assert [x["source"] for x in logged if x["event"] == "source_closed"] == ["plain"]
+            room.clock.seconds += 60
+            await c.post(HOOK, data=b"[1]")
+    said = [x for x in logged if x["event"] == "source_closed"]
+    assert len(said) == 2
+    assert "ROUTER_SOURCE_PLAIN_SECRETS" in said[0]["hint"]
+    assert room.count("webhooks_total", source="plain", code="403") == 5
+    assert room.hearing.noted == [("turned_away", "plain", 403)] * 4
+    assert room.source.parsed == []
+
+
+async def test_who_hangs_up_is_not_turned_away() -> None:
+    """A body that breaks off is counted and logged, but is no failure of the sender's."""
+    room = Room()
+    with capture_logs() as logged:
+        async with served(room) as c:
+            async with raw(room, c, HEAD + b"Content-Length: 100\r\n\r\n[1,"):
+                pass
+            await wait_for(lambda: logged, "the refusal is logged")
+    assert room.count("webhooks_total", source="plain", code="400") == 1
+    assert room.hearing.noted == []
