@@ -3,13 +3,29 @@
 The alerts are our own, but go the way of all others: through the door, the routes, the
 group. Each has a start that follows from what was noted, so that several replicas, or a watch
 that begins anew, tell the same alert and not a second one.
+
+What is noted of a sender are fields of one hash, ``<what>:<sender>``. Each is changed by itself, so that
+replicas add to each other's notes and never write over them (see :mod:`router.decide.noticing`):
+
+==========================================  ================================================================
+heard                                       its last authentic delivery that counts
+expected                                    since when the rules expect it, though it was never heard
+deaf                                        for how long nobody listened since then, in seconds
+bad, failed                                 deliveries in a row answered 401 or 403; 400, 413 or 5xx
+since, refused_at, status, trouble          of that row: first and last, the last answer, a poller's reason
+odd_since, odd_at                           the first and last unreadable delivery of a spell
+off, off_since                              its own word that it does not send to us
+==========================================  ================================================================
+
+Times are milliseconds since 1970. Beside them stand ``told:<alertname>:<sender>``, the alerts that are
+not over, and ``watch``, when the notes were last judged. A field that cannot be read counts as missing.
 """
 
 from __future__ import annotations
 
-import contextlib
+import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -17,7 +33,7 @@ from router.model.events import Alert, Severity
 from router.model.keys import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from router.model.deliveries import Manners
     from router.rulebook.senders import Sender
@@ -25,48 +41,126 @@ if TYPE_CHECKING:
 SILENT: Final = "SenderSilent"
 TURNED_AWAY: Final = "SenderTurnedAway"
 UNREADABLE: Final = "DeliveriesUnreadable"
-#: Refusals in a row before anybody is told; a sender that gives up earlier is told of earlier.
+SWITCHED_OFF: Final = "SenderSwitchedOff"
+#: Wrong secrets in a row before anybody is told; a sender that gives up earlier is told of earlier.
 STREAK: Final = 5
 #: How long after the last unreadable delivery its alert ends.
 UNREADABLE_FOR: Final = timedelta(hours=1)
+#: How long after its last refusal a sender that was never heard again is not spoken of any more.
+REFUSED_FOR: Final = timedelta(days=30)
+TOLD: Final = "told:"
+WATCH: Final = "watch"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+#: As Redis writes whole numbers, and few enough digits for a time and for a length of time.
+_NUMBER: Final = re.compile(rb"0|[1-9][0-9]{0,13}").fullmatch
+_LARGEST_COUNT: Final = 10**12
+#: By how much replicas' clocks may differ at the most.
+_AHEAD: Final = timedelta(hours=1)
+_SOURCE: Final = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 
-class Noted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of one sender, over all replicas.
-
-    ``heard``: its last authentic delivery. ``deaf``: for how long nobody listened since (seconds).
-    ``refused``: deliveries answered otherwise than 2xx in a row, ``refused_since`` the first of them,
-    ``status`` the last answer. ``unreadable_since``/``unreadable_at``: the first and the last
-    unreadable one of a spell. ``trouble``: its last failure in words, for a poller.
-    """
+class Noted(msgspec.Struct, frozen=True):
+    """What is known of one sender, over all replicas; the fields of the table above."""
 
     heard: datetime | None = None
-    deaf: float = 0.0
-    refused: int = 0
-    refused_since: datetime | None = None
+    expected: datetime | None = None
+    deaf: int = 0
+    bad: int = 0
+    failed: int = 0
+    since: datetime | None = None
+    refused_at: datetime | None = None
     status: int = 0
-    unreadable_since: datetime | None = None
-    unreadable_at: datetime | None = None
     trouble: str = ""
+    odd_since: datetime | None = None
+    odd_at: datetime | None = None
+    off: str = ""
+    off_since: datetime | None = None
 
 
-#: Under which names notes are stored: one of each sender, and one of each alert that was told.
-NOTE: Final = "note:"
-TOLD: Final = "told:"
-decode: Final = msgspec.json.Decoder(Noted).decode
+def ms(at: datetime) -> str:
+    """Return a time as it is noted."""
+    return str((at - _EPOCH) // _MS)
+
+
+def _time_of(raw: bytes) -> datetime | None:
+    return _EPOCH + int(raw) * _MS if _NUMBER(raw) else None
+
+
+def _count_of(raw: bytes) -> int | None:
+    return number if _NUMBER(raw) and (number := int(raw)) <= _LARGEST_COUNT else None
+
+
+def _text_of(raw: bytes) -> str:
+    return raw.decode(errors="replace")[:500]
+
+
+_READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    **dict.fromkeys(
+        ("heard", "expected", "since", "refused_at", "odd_since", "odd_at", "off_since"), _time_of
+    ),
+    **dict.fromkeys(("deaf", "bad", "failed", "status"), _count_of),
+    **dict.fromkeys(("trouble", "off"), _text_of),
+    WATCH: _time_of,
+}
+_decode_alert: Final = msgspec.json.Decoder(Alert).decode
 
 
 def split(stored: Mapping[str, bytes]) -> tuple[dict[str, Noted], list[str]]:
-    """Return the notes by sender, and the alerts (``<alertname>:<sender>``) that are not over.
-
-    A note that this release cannot read is as if it had not been made: the sender is heard anew.
-    """
-    notes: dict[str, Noted] = {}
+    """Return the notes by sender, and the alerts (``<alertname>:<sender>``) that are not over."""
+    fields: dict[str, dict[str, Any]] = {}
     for name, raw in stored.items():
-        if name.startswith(NOTE):
-            with contextlib.suppress(msgspec.DecodeError):
-                notes[name.removeprefix(NOTE)] = decode(raw)
+        what, _, source = name.partition(":")
+        if what in Noted.__struct_fields__ and _SOURCE(source) and (value := _READ[what](raw)) is not None:
+            fields.setdefault(source, {})[what] = value
+    notes = {source: Noted(**found) for source, found in fields.items()}
     return notes, [name.removeprefix(TOLD) for name in stored if name.startswith(TOLD)]
+
+
+def junk(stored: Mapping[str, bytes], now: datetime) -> list[str]:
+    """Return the fields that are ours and make no sense; none can be added to until it is gone.
+
+    Nor does a time to come: with it a sender would never be silent.
+    """
+    found = []
+    for name, raw in stored.items():
+        what = name.partition(":")[0]
+        read = _alert_of if name.startswith(TOLD) else _READ.get(what, bytes)
+        value = read(raw)
+        if value is None or (isinstance(value, datetime) and value - now > _AHEAD):
+            found.append(name)
+    return found
+
+
+def told(stored: Mapping[str, bytes]) -> dict[str, Alert]:
+    """Return the alerts that are not over, by ``<alertname>:<sender>``."""
+    found = {name.removeprefix(TOLD): _alert_of(raw) for name, raw in stored.items() if name.startswith(TOLD)}
+    return {name: alert for name, alert in found.items() if alert is not None}
+
+
+def watched(stored: Mapping[str, bytes]) -> datetime | None:
+    """Return when the notes were last judged."""
+    return _time_of(stored.get(WATCH, b""))
+
+
+def _alert_of(raw: bytes) -> Alert | None:
+    try:
+        alert: Alert = _decode_alert(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return alert if alert.starts_at.tzinfo is not None else None
+
+
+def begun(note: Noted) -> datetime | None:
+    """Return since when a sender's silence counts, None where it does not."""
+    return note.heard or note.expected
+
+
+def row_over(note: Noted, now: datetime) -> bool:
+    """True where no row of refusals stands: it was heard since, or the last one is long ago."""
+    last = note.refused_at or note.since
+    return last is None or now - last > REFUSED_FOR or (note.heard is not None and note.heard > last)
 
 
 def alerts(
@@ -81,8 +175,9 @@ def alerts(
         sender, manner = watched.get(source), manners.get(source)
         for alert in (
             _silent(source, note, sender, manner, now),
-            _turned_away(source, note, sender, manner),
+            _turned_away(source, note, sender, manner, now),
             _unreadable(source, note, sender, now),
+            _switched_off(source, note, sender, manner),
         ):
             if alert is not None:
                 found[f"{alert.labels['alertname']}:{source}"] = alert
@@ -97,37 +192,48 @@ def ended(alert: Alert, now: datetime) -> Alert:
 def _silent(
     source: str, note: Noted, sender: Sender | None, manner: Manners | None, now: datetime
 ) -> Alert | None:
-    if sender is None or sender.silent_after is None or note.heard is None:
+    since = begun(note)
+    if sender is None or sender.silent_after is None or since is None:
         return None
-    if now - note.heard - timedelta(seconds=note.deaf) <= sender.silent_after:
+    if now - since - timedelta(seconds=note.deaf) <= sender.silent_after:
         return None
     what = "deliveries with the alert it is watched by" if sender.matchers else "deliveries"
     pause = _length(sender.silent_after)
-    text = f"No {what} from {source} since {_time(note.heard)}; it is watched for pauses longer than {pause}."
+    text = f"No {what} from {source} since {_time(since)}; it is watched for pauses longer than {pause}."
+    if note.heard is None:
+        text = f"No {what} ever came from {source}, which the rules expect since {_time(since)}."
     if note.trouble:
         text += f" Last failure: {note.trouble}."
-    return _alert(SILENT, source, sender, note.heard, f"{source} is silent", _with(text, manner))
+    return _alert(SILENT, source, sender, since, f"{source} is silent", _with(text, manner))
 
 
-def _turned_away(source: str, note: Noted, sender: Sender | None, manner: Manners | None) -> Alert | None:
-    gives_up = manner.gives_up_after if manner is not None else 0
-    unauthentic = note.status in {401, 403}
-    if note.refused_since is None or not (gives_up or unauthentic):
+def _turned_away(
+    source: str, note: Noted, sender: Sender | None, manner: Manners | None, now: datetime
+) -> Alert | None:
+    since = note.since or note.refused_at
+    if since is None or row_over(note, now):
         return None
     if note.heard is None and sender is None:
         return None  # never set up: strangers try doors
-    if note.refused < min(STREAK, gives_up or STREAK):
+    gives_up, total = (manner.gives_up_after if manner is not None else 0), note.bad + note.failed
+    if note.bad < min(STREAK, gives_up or STREAK) and not 0 < gives_up <= total:
         return None
-    why = "their secret or signature is wrong" if unauthentic else f"the last one was answered {note.status}"
-    text = f"All deliveries to /webhooks/{source} since {_time(note.refused_since)} were turned away: {why}."
+    text = (
+        f"{total} deliveries in a row to /webhooks/{source} since {_time(since)} were turned away: "
+        f"{note.bad} for a wrong secret or signature, {note.failed} for other reasons; "
+        f"the last one was answered {note.status}."
+    )
+    if note.status == 403:
+        # Off loopback, a source without a secret.
+        text += f" It takes nothing until ROUTER_SOURCE_{source.upper()}_SECRETS is set."
     if gives_up:
         text += f" After {gives_up} in a row the sender stops sending, and what happens then is lost."
     summary = f"{source}: deliveries are turned away"
-    return _alert(TURNED_AWAY, source, sender, note.refused_since, summary, _with(text, manner))
+    return _alert(TURNED_AWAY, source, sender, since, summary, _with(text, manner))
 
 
 def _unreadable(source: str, note: Noted, sender: Sender | None, now: datetime) -> Alert | None:
-    since, last = note.unreadable_since, note.unreadable_at
+    since, last = note.odd_since, note.odd_at
     if since is None or last is None or now - last > UNREADABLE_FOR:
         return None
     text = (
@@ -136,6 +242,14 @@ def _unreadable(source: str, note: Noted, sender: Sender | None, now: datetime) 
         f"After mending: router dlq replay --source {source} --all"
     )
     return _alert(UNREADABLE, source, sender, since, f"{source}: deliveries cannot be read", text)
+
+
+def _switched_off(source: str, note: Noted, sender: Sender | None, manner: Manners | None) -> Alert | None:
+    if not note.off or note.off_since is None:
+        return None
+    text = f"{source} says that it does not send to us: {note.off}. What happens meanwhile is not told."
+    summary = f"{source} has switched us off"
+    return _alert(SWITCHED_OFF, source, sender, note.off_since, summary, _with(text, manner))
 
 
 def _with(text: str, manner: Manners | None) -> str:

@@ -229,6 +229,7 @@ class SenderModel(Section):
 
     source: SourceName
     silent_after: str | None = None
+    expected: bool = False
     matchers: list[str] = []
     severity: Annotated[str, AfterValidator(_severity)] = Severity.WARNING.value
     labels: dict[LabelName, Text] = {}

@@ -34,6 +34,7 @@ class Sender:
         matchers: only a delivery with a firing alert that all of these match counts as heard; () any.
         severity: of the incidents about this sender.
         labels: added to their labels, for routing.
+        expected: its silence counts from the moment the rules say so, though it was never heard.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Sender:
     matchers: tuple[Matcher, ...] = ()
     severity: Severity = Severity.WARNING
     labels: Mapping[str, str] = field(default_factory=dict)
+    expected: bool = False
 
 
 def sender(model: SenderModel, document: Document, path: Path, problems: Problems) -> Sender:
@@ -51,12 +53,20 @@ def sender(model: SenderModel, document: Document, path: Path, problems: Problem
             found.extend(matchers.parse(text))
         except MatcherError as exc:
             problems.add(document, (*path, "matchers", index), str(exc), exc.hint)
+    if model.expected and model.silent_after is None:
+        problems.add(
+            document,
+            (*path, "expected"),
+            "expected: true says nothing without silent_after",
+            "say silent_after: 1h or the like beside it",
+        )
     return Sender(
         source=model.source,
         silent_after=_silent_after(model, document, (*path, "silent_after"), problems),
         matchers=tuple(found),
         severity=Severity(model.severity),
         labels=dict(model.labels),
+        expected=model.expected,
     )
 
 

@@ -248,7 +248,7 @@ def test_describe():
     """The description is plain JSON with counts, the tree and the targets."""
     told = json.loads(json.dumps(describe(load(SHIPPED, KINDS))))
     assert told["counts"]["services"] == 3
-    assert told["counts"]["routes"] == 1 + 8
+    assert told["counts"]["routes"] == 1 + 9
     assert told["receivers"]["payments-oncall"] == ["payments-oncall/pagerduty/0", "payments-oncall/slack/0"]
     assert told["route"]["group_wait"] == "0s"
 

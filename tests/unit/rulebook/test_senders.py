@@ -23,8 +23,10 @@ def test_a_sender_has_all_that_was_written(tmp_path):
         matchers: ['alertname="Watchdog"', 'env=~"prod|staging", team!="x"']
         severity: critical
         labels: {team: platform}
+        expected: true
     """
     sender = book(tmp_path, least=LEAST, senders=text).senders["alertmanager"]
+    assert sender.expected
     assert (sender.source, sender.silent_after) == ("alertmanager", timedelta(minutes=90))
     assert (sender.severity, dict(sender.labels)) == (Severity.CRITICAL, {"team": "platform"})
     assert [str(m) for m in sender.matchers] == ['alertname="Watchdog"', 'env=~"prod|staging"', 'team!="x"']
@@ -35,6 +37,7 @@ def test_the_least_watches_for_failures_only(tmp_path):
     rules = book(tmp_path, least=LEAST, senders="senders: [{source: argocd_api}]")
     assert rules.senders == {"argocd_api": Sender("argocd_api")}
     assert rules.senders["argocd_api"].severity is Severity.WARNING
+    assert not rules.senders["argocd_api"].expected
 
 
 def test_without_the_section_nobody_is_watched(tmp_path):
@@ -64,6 +67,8 @@ def test_the_bounds_of_a_silence(tmp_path, text, expected):
         ("{silent_after: 1h}", "source", "missing"),
         ("{source: a, silentafter: 1h}", "silentafter", "silent_after"),
         ("{source: a, labels: {team: 1}}", "labels.team", "quotes"),
+        ("{source: a, expected: true}", "expected", "silent_after"),
+        ("{source: a, silent_after: 1h, expected: 1}", "expected", ""),
     ],
 )
 def test_a_wrong_sender_is_refused_with_its_place(tmp_path, entry, path, words):
@@ -95,3 +100,4 @@ def test_the_shipped_senders():
     }
     assert senders["alertmanager"].severity is Severity.CRITICAL
     assert [str(m) for m in senders["alertmanager"].matchers] == ['alertname="Watchdog"']
+    assert not any(s.expected for s in senders.values()), "nobody is paged for what is not set up yet"

@@ -12,6 +12,7 @@ import pytest
 from router.kit.metrics import Metrics
 from router.model.errors import PollFailed, StoreUnavailable
 from router.model.events import Heartbeat
+from router.ports import Fetched, SwitchedOff
 from router.work.polling import Polling
 from tests.fakes.samples import ManualClock
 from tests.fakes.web import FakeDoor, PlainSource
@@ -30,13 +31,15 @@ class FakePoller:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.error: Exception | None = None
+        self.asked: list[str] = []
+        self.off: list[SwitchedOff] = []
         self.fetched = 0
 
-    async def fetch(self) -> Sequence[bytes]:
+    async def fetch(self) -> Fetched:
         self.fetched += 1
         if self.error is not None:
             raise self.error
-        return self.bodies
+        return Fetched(self.bodies, frozenset(self.asked), self.off)
 
     async def close(self) -> None:
         pass
@@ -53,6 +56,12 @@ class FakeSenders:
 
     def heard(self, source: str, told: Sequence[Told]) -> None:
         self.noted.append(("heard", source))
+
+    def unreadable(self, source: str) -> None:
+        self.noted.append(("unreadable", source))
+
+    def asked(self, source: str, off: Sequence[SwitchedOff]) -> None:
+        self.noted.append(("asked", source, *(one.what for one in off)))
 
     def turned_away(self, source: str, status: int, trouble: str = "") -> None:
         self.noted.append(("failed", source, trouble))
@@ -82,11 +91,17 @@ async def test_what_is_fetched_is_told() -> None:
 
 
 async def test_an_odd_body_does_not_keep_the_rest_back() -> None:
-    """One body that cannot be read is passed over, and the next are taken."""
+    """One body that cannot be read, or not wholly, goes to the dead letters; the rest is taken."""
     world = World()
-    world.poller.bodies = [b"{broken", b"[3]"]
+    world.poller.bodies = [b"{broken", b'["odd: no time", "4"]', b"[3]"]
     await world.polling.turn()
-    assert world.door.told == [Heartbeat("plain", "3")]
+    assert [t for t in world.door.told if isinstance(t, Heartbeat)] == [
+        Heartbeat("plain", "4"), Heartbeat("plain", "3"),
+    ]  # fmt: skip
+    assert [(u.body, u.reason) for u in world.door.unreads] == [
+        (b"{broken", "polled: the body is not JSON"), (b'["odd: no time", "4"]', "polled: odd: no time"),
+    ]  # fmt: skip
+    assert world.senders.noted.count(("unreadable", "plain")) == 2
     assert world.senders.noted[-1] == ("heard", "plain_api")
 
 
@@ -113,3 +128,15 @@ async def test_only_the_owner_polls() -> None:
         await asyncio.wait_for(world.polling.run(), 5)
     assert world.poller.fetched == 1
     assert world.clock.slept[:2] == [60, 60]
+
+
+async def test_a_senders_own_word_is_passed_on() -> None:
+    """Each source that was asked about is noted, with those of its webhooks that are switched off."""
+    world = World()
+    world.poller.asked = ["gitlab"]
+    world.poller.off = [SwitchedOff("gitlab", "webhook 7"), SwitchedOff("slack", "not asked about")]
+    await world.polling.turn()
+    assert world.senders.noted[-1] == ("asked", "gitlab", "webhook 7")
+    world.poller.off = []
+    await world.polling.turn()
+    assert world.senders.noted[-1] == ("asked", "gitlab")
