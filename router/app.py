@@ -119,18 +119,17 @@ class App:
         return found | {n: loader.load(SOURCES, "generic")(m) for n, m in self.book.mappings.items()}
 
     def _make_pollers(self) -> list[Poller]:
-        """Return every poller there is, those whose API's address is not set, too."""
-        s = self.settings
-        context = PollerContext(
-            clock=self.clock,
-            settings={
-                "argocd_api_url": s.argocd_api_url,
-                "argocd_api_token": s.argocd_api_token.get_secret_value(),
-                "argocd_api_ca": s.argocd_api_ca,
-            },
-        )
-        self.polled = {name.removesuffix("_url") for name, value in context.settings.items() if value}
-        return [loader.load(POLLERS, kind)(context) for kind in loader.kinds(POLLERS)]
+        """Return every poller there is, those that are not used, too: what they are called may be watched."""
+        chosen = self.settings.polling()
+        projects = [p for s in self.book.services.values() for p in s.gitlab_projects if "{" not in p]
+        context = PollerContext(self.clock, chosen, lambda: projects)
+        made: list[Poller] = [loader.load(POLLERS, kind)(context) for kind in loader.kinds(POLLERS)]
+        has = {p.kind: (bool(chosen[f"{p.kind}_url"]), bool(chosen[f"{p.kind}_token"])) for p in made}
+        self.polled = {kind for kind, (url, token) in has.items() if url and token}
+        lacking = [k.upper() for k, (url, token) in has.items() if url and not token and k != "pagerduty_api"]
+        text, hint = "is empty, and the address of that API is set", "set both, or neither"
+        checks.refuse([Problem("environment", f"ROUTER_{k}_TOKEN", text, hint) for k in lacking])
+        return made
 
     def _make_notifiers(self) -> dict[str, Notifier]:
         s = self.settings
@@ -314,7 +313,7 @@ class App:
             Ears(self.senders, tap),
         )  # fmt: skip
         access = Access([t.get_secret_value().encode() for t in s.api_tokens], self.loopback)
-        letters = Letters(reader, self.door, self.sources)
+        letters = Letters(reader, self.door, self.sources, self.clock)
         api = Api(reader, self.door, self.clock, letters, tap, access)
         health = Health(reader, self.metrics, self._not_ready)
         self.runner = web.AppRunner(
@@ -375,6 +374,8 @@ class App:
             await self.tasks.stop()
             if hasattr(self, "leases"):
                 await self.leases.release_all()
+            if hasattr(self, "senders"):
+                await self.senders.flush()  # else nobody knows who was heard since its last turn
             for notifier in self.notifiers.values():
                 await notifier.close()
             for poller in self.pollers:

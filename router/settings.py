@@ -118,6 +118,24 @@ class Settings(BaseSettings):
     )
     pagerduty_events_url: Url = _setting("https://events.pagerduty.com", "URL", "PagerDuty's Events API.")
     pagerduty_api_url: Url = _setting("https://api.pagerduty.com", "URL", "PagerDuty's REST API.")
+    pagerduty_api_token: SecretStr = _setting(
+        _NONE,
+        "secret",
+        "Read-only API key, to ask PagerDuty whether it still sends webhooks. Empty: not asked.",
+        secret=True,
+    )
+    gitlab_api_url: Url = _setting(
+        "", "URL", "GitLab's address, to poll for deployments that its webhooks lost. Empty: not polled."
+    )
+    gitlab_api_token: SecretStr = _setting(
+        _NONE,
+        "secret",
+        "GitLab access token with the scope `read_api`; role Reporter, to see webhooks Maintainer.",
+        secret=True,
+    )
+    gitlab_api_ca: str = _setting(
+        "", "file", "Certificates by which GitLab's API is known. Empty: the system's."
+    )
     argocd_api_url: Url = _setting(
         "", "URL", "Argo CD's API, to poll for syncs that its notifications lost. Empty: not polled."
     )
@@ -166,6 +184,12 @@ class Settings(BaseSettings):
     def port(self) -> int:
         """The port part of ``listen``."""
         return values.host_port(self.listen)[1]
+
+    def polling(self) -> dict[str, str]:
+        """Return what pollers may read, secrets in clear: the APIs' settings and our own address."""
+        names = [n for n in type(self).model_fields if "_api_" in n or n == "external_url"]
+        found = {n: getattr(self, n) for n in names}
+        return {n: v.get_secret_value() if isinstance(v, SecretStr) else str(v) for n, v in found.items()}
 
     def source_secrets(self, kind: str) -> tuple[bytes, ...]:
         """Return the secrets of this kind of source as bytes, in the order they were given; () if none."""

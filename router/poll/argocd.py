@@ -13,18 +13,18 @@ but shows an empty one.
 from __future__ import annotations
 
 import re
-import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import aiohttp
 import msgspec
 
 from router.kit import wire
 from router.model.errors import PollFailed
+from router.poll import _http
+from router.ports import Fetched
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from router.ports import PollerContext, PollerFactory
@@ -70,6 +70,7 @@ _KEPT: Final[Mapping[str, Any]] = {
         "sourceHydrator": {"syncSource": {"targetBranch": None}},
     },
     "status": {
+        "reconciledAt": None,
         "sync": {"status": None},
         "health": {"status": None, "lastTransitionTime": None},
         "summary": {"images": None},
@@ -94,6 +95,15 @@ _RIGHT: Final = (
     "give the token's account the right `applications, get` (in argocd-rbac-cm: p, <account>, applications, "
     "get, */*, allow)"
 )
+_WORDS: Final = _http.Words(
+    address=_ADDRESS,
+    account=_ACCOUNT,
+    trust="set ROUTER_ARGOCD_API_CA to the authority that signed it",
+    fewer="use a token that sees fewer applications",
+    otherwise="see the log of argocd-server",
+    advice={403: _RIGHT, 404: _ADDRESS},
+    ca="ROUTER_ARGOCD_API_CA",
+)
 
 
 class _Known(NamedTuple):
@@ -101,10 +111,6 @@ class _Known(NamedTuple):
 
     listed: Mapping[str, Any]
     app: dict[str, Any]
-
-
-class _Refused(PollFailed):
-    """An answer other than 200: the API is there, and does not give this."""
 
 
 class ArgoCDApi:
@@ -116,21 +122,25 @@ class ArgoCDApi:
     def __init__(self, context: PollerContext, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._clock = context.clock
-        self._url = context.settings.get("argocd_api_url", "").strip().rstrip("/")
-        self._token = context.settings.get("argocd_api_token", "").strip()
-        self._ca_file = context.settings.get("argocd_api_ca", "").strip()
-        self._session: aiohttp.ClientSession | None = None
+        token = context.settings.get("argocd_api_token", "").strip()
+        self._api = _http.Api(
+            context.settings.get("argocd_api_url", "").strip().rstrip("/"),
+            {"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            _WORDS,
+            _http.Bounds(self._limits.timeout_s, self._limits.max_bytes),
+            context.settings.get("argocd_api_ca", "").strip(),
+        )
         self._known: dict[str, _Known] = {}
         self._people_url = ""
 
-    async def fetch(self) -> Sequence[bytes]:
+    async def fetch(self) -> Fetched:
         """Return the applications with operations of the last 24 hours, the newest operation first.
 
         Raises:
             PollFailed: Argo CD did not answer as it should.
         """
         began, limits = self._clock.monotonic(), self._limits
-        young = self._young(await self._get("applications", fields=",".join(FIELDS)))
+        young = self._young(await self._api.document("api/v1/applications", fields=",".join(FIELDS)))
         known: dict[str, _Known] = {}
         asked, refused = 0, None
         for name, listed in young.items():
@@ -144,24 +154,23 @@ class ArgoCDApi:
             asked += 1
             namespace, _, app = name.partition("/")
             try:
-                answer = await self._get(f"applications/{app}", appNamespace=namespace)
+                answer = await self._api.document(f"api/v1/applications/{app}", appNamespace=namespace)
                 known[name] = _Known(listed, _cut(answer))
-            except _Refused as exc:  # deleted meanwhile, or not for us to see
+            except _http.Refused as exc:  # deleted meanwhile, or not for us to see
                 refused = exc
         if refused is not None and not known:
             raise refused
         self._known = known
         if not known:
-            return []
+            return Fetched()
         context, since = {"argocdUrl": await self._for_people()}, self._clock.now() - NEWS
-        return [
-            msgspec.json.encode({"context": context, "app": _since(one.app, since)}) for one in known.values()
-        ]
+        return Fetched(
+            [msgspec.json.encode({"context": context, "app": _since(x.app, since)}) for x in known.values()]
+        )
 
     async def close(self) -> None:
         """Give back the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._api.close()
 
     def _young(self, answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return those whose operation is young, by ``namespace/name``, the newest first."""
@@ -169,7 +178,7 @@ class ArgoCDApi:
         if not items:
             raise PollFailed(f"Argo CD shows no application to this token; if it has some, {_RIGHT}")
         if not isinstance(items, list):
-            raise PollFailed(f"the answer of {self._url} is not a list of applications; {_ADDRESS}")
+            raise PollFailed(f"the answer of {self._api.url} is not a list of applications; {_ADDRESS}")
         since, found = self._clock.now() - NEWS, []
         for item in items:
             name, namespace = wire.text(item, "metadata", "name"), wire.text(item, "metadata", "namespace")
@@ -183,89 +192,29 @@ class ArgoCDApi:
         """Return Argo CD's address as people use it, "" where it does not say; asked for until it does."""
         if not self._people_url:
             try:
-                self._people_url = wire.text(await self._get("settings"), "url", limit=500)
+                self._people_url = wire.text(await self._api.document("api/v1/settings"), "url", limit=500)
             except PollFailed:  # a link is not worth losing a deploy for
                 return ""
         return self._people_url
-
-    async def _get(self, path: str, **query: str) -> dict[str, Any]:
-        """Return the JSON object that a GET of this path under ``/api/v1`` gives."""
-        try:
-            async with self._opened().get(
-                f"{self._url}/api/v1/{path}", params=query, allow_redirects=False
-            ) as response:
-                self._check(response.status)
-                return self._document(await self._read(response))
-        except TimeoutError as exc:
-            raise PollFailed(f"{self._url} did not answer within {self._limits.timeout_s:g} s") from exc
-        except (aiohttp.ClientSSLError, ssl.SSLError) as exc:
-            raise PollFailed(
-                f"the TLS certificate of {self._url} is not trusted, or is another host's; set "
-                "ROUTER_ARGOCD_API_CA to the authority that signed it"
-            ) from exc
-        except (aiohttp.ClientError, OSError, ValueError) as exc:  # their texts may quote headers
-            raise PollFailed(f"{self._url} cannot be reached ({type(exc).__name__}); {_ADDRESS}") from exc
-
-    def _tls(self) -> ssl.SSLContext:
-        try:
-            return ssl.create_default_context(cafile=self._ca_file or None)
-        except (OSError, ValueError) as exc:
-            raise PollFailed(
-                f"ROUTER_ARGOCD_API_CA cannot be used ({type(exc).__name__}): it must hold "
-                "certificates in PEM form"
-            ) from exc
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls(), limit=2),
-                timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
-                headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
-
-    def _check(self, status: int) -> None:
-        """Raise for any answer but 200."""
-        if status == 200:
-            return
-        if 300 <= status < 400:
-            raise PollFailed(
-                f"{self._url} redirects to another address, which is not followed since the token would go "
-                f"there, too; {_ADDRESS}"
-            )
-        if status == 401:
-            raise PollFailed(f"{self._url} does not accept the token (401); {_ACCOUNT}")
-        advice = {403: _RIGHT, 404: _ADDRESS}.get(status, "see the log of argocd-server")
-        raise _Refused(f"{self._url} answered {status}; {advice}")
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > self._limits.max_bytes:
-                raise PollFailed(
-                    f"an answer of {self._url} is over {self._limits.max_bytes:,} bytes; use a token "
-                    "that sees fewer applications"
-                )
-        return bytes(body)
-
-    def _document(self, body: bytes) -> dict[str, Any]:
-        try:
-            return wire.document(body)
-        except wire.Unreadable as exc:
-            raise PollFailed(
-                f"the answer of {self._url} is no JSON object (a login page?); {_ADDRESS}"
-            ) from exc
 
 
 def _cut(app: dict[str, Any]) -> dict[str, Any]:
     """Return what the source reads of an Application."""
     kept: dict[str, Any] = _keep(app, _KEPT)
+    _keep_sources(wire.dig(app, "spec"), kept.get("spec"))
     history = wire.dig(app, "status", "history")
     if isinstance(history, list) and history:
-        kept["status"]["history"] = [_keep(entry, _KEPT_OF_HISTORY) for entry in history]
+        kept["status"]["history"] = entries = [_keep(entry, _KEPT_OF_HISTORY) for entry in history]
+        for entry, shown in zip(history, entries, strict=True):
+            _keep_sources(entry, shown)
     return kept
+
+
+def _keep_sources(found: Any, kept: Any) -> None:
+    """Keep of each of several sources what of a single one is kept."""
+    sources = wire.dig(found, "sources")
+    if isinstance(sources, list) and isinstance(kept, dict):
+        kept["sources"] = [_keep(one, {"targetRevision": None}) for one in sources if isinstance(one, dict)]
 
 
 def _since(app: dict[str, Any], since: datetime) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from router.model.errors import PollFailed, Rejected, StoreUnavailable
+from router.model.events import Trouble, Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +52,8 @@ class Polling:
         kind = self._poller.kind
         self._senders.expect(kind)
         try:
-            bodies = await self._poller.fetch()
-            for body in bodies:
+            found = await self._poller.fetch()
+            for body in found.bodies:
                 await self._take(body)
         except (PollFailed, StoreUnavailable) as exc:
             self._metrics.polls.labels(kind, "failed").inc()
@@ -61,13 +62,23 @@ class Polling:
             return
         self._metrics.polls.labels(kind, "ok").inc()
         self._senders.heard(kind, [])
+        for source in found.asked:
+            self._senders.asked(source, [one for one in found.off if one.source == source])
 
     async def _take(self, body: bytes) -> None:
-        """Take one fetched body; an odd one must not keep the rest from being taken."""
+        """Take one fetched body; an odd one goes to the dead letters and keeps no other from being taken."""
         try:
             told = self._source.parse({}, body)
         except Rejected as exc:
             self._metrics.rejected.labels(self._poller.kind, exc.code).inc()
-            log.warning("polled_not_readable", poller=self._poller.kind, error=exc.detail)
+            await self._bury(body, exc.detail)
             return
         await self._intake.take(self._poller.kind, told)
+        if troubles := [t.reason for t in told if isinstance(t, Trouble)]:
+            await self._bury(body, "; ".join(troubles))
+
+    async def _bury(self, body: bytes, reason: str) -> None:
+        log.warning("polled_not_readable", poller=self._poller.kind, error=reason[:300])
+        now = self._clock.now()
+        await self._intake.unread(Unread(self._source.kind, f"polled: {reason[:280]}", {}, body, now))
+        self._senders.unreadable(self._source.kind)

@@ -77,7 +77,7 @@ def told(bodies):
 
 async def test_a_young_operation_is_handed_over_as_its_notification_would_tell_it(vendor, poller):
     """What was fetched gives the id and words that a webhook of the same state gives, link included."""
-    (report,) = told(await poller.fetch())
+    (report,) = told((await poller.fetch()).bodies)
     app = vendor.applications["argocd/payment-service"]
     context = {"argocdUrl": vendor.people_url}
     assert [report] == told([json.dumps({"app": app, "context": context}).encode()])
@@ -94,7 +94,7 @@ async def test_it_is_a_poller_of_the_source(poller):
 
 async def test_only_what_the_source_reads_is_handed_over(poller):
     """Helm values, resources and managed fields stay behind, and the body is compact."""
-    (body,) = await poller.fetch()
+    (body,) = (await poller.fetch()).bodies
     assert b"not-for-us" not in body
     assert b"managedFields" not in body
     assert b'"resources":[{"kind":"Deployment"' not in body
@@ -107,7 +107,7 @@ async def test_old_operations_are_not_asked_for(vendor, poller):
     never = application("never", STARTED)
     del never["status"]["operationState"]
     vendor.put(never)
-    assert len(await poller.fetch()) == 1
+    assert len((await poller.fetch()).bodies) == 1
     assert vendor.requests == [LISTING, DETAIL, "/api/v1/settings"]
 
 
@@ -120,31 +120,31 @@ async def test_old_history_is_left_out(vendor, poller, clock):
         deployed(3, "9", STARTED, FINISHED),
     ]
     vendor.put(app)
-    (first,) = await poller.fetch()
+    (first,) = (await poller.fetch()).bodies
     assert [e["id"] for e in json.loads(first)["app"]["status"]["history"]] == [2, 3]
     assert [(r.phase, r.config_revision[0]) for r in told([first])] == [
         (DeployPhase.GREEN_DEPLOYED, "b"),
         (DeployPhase.LIVE, "9"),
     ]
     clock.seconds += 22.5 * 3600
-    (later,) = await poller.fetch()
+    (later,) = (await poller.fetch()).bodies
     assert [e["id"] for e in json.loads(later)["app"]["status"]["history"]] == [3]
 
 
 async def test_an_application_is_asked_for_again_only_when_something_changed(vendor, poller):
     """What did not change is handed over again from memory: whoever takes it may have failed to keep it."""
-    first = await poller.fetch()
-    assert await poller.fetch() == first
+    first = (await poller.fetch()).bodies
+    assert (await poller.fetch()).bodies == first
     assert vendor.requests.count(DETAIL) == 1
     vendor.applications["argocd/payment-service"]["status"]["health"]["status"] = "Degraded"
-    assert await poller.fetch() != first
+    assert (await poller.fetch()).bodies != first
     assert vendor.requests.count(DETAIL) == 2
 
 
 async def test_a_running_operation_is_asked_for_each_time(vendor, poller):
     """While it runs, its message and revision change without a trace in the list."""
     vendor.put(application("payment-service", STARTED))
-    assert [r.phase for r in told(await poller.fetch())] == [DeployPhase.STARTED]
+    assert [r.phase for r in told((await poller.fetch()).bodies)] == [DeployPhase.STARTED]
     await poller.fetch()
     assert vendor.requests.count(DETAIL) == 2
 
@@ -153,7 +153,7 @@ async def test_what_is_old_by_now_is_forgotten(vendor, poller, clock):
     """A day later nothing is left to tell or to remember."""
     await poller.fetch()
     clock.seconds += 24 * 3600
-    assert await poller.fetch() == []
+    assert not (await poller.fetch()).bodies
     assert poller._known == {}
 
 
@@ -161,7 +161,7 @@ async def test_an_application_that_was_deleted_meanwhile_is_left_out(vendor, pol
     """One application that is not given does not keep the others from being told."""
     vendor.put(application("other", "2026-03-01T10:10:00Z", "2026-03-01T10:11:00Z"))
     vendor.applications["argocd/other"]["metadata"]["namespace"] = "gone"
-    assert [r.origin for r in told(await poller.fetch())] == ["argocd/payment-service"]
+    assert [r.origin for r in told((await poller.fetch()).bodies)] == ["argocd/payment-service"]
 
 
 async def test_applications_that_are_all_refused_are_a_failure(vendor, poller):
@@ -175,8 +175,8 @@ async def test_many_applications_are_asked_for_over_several_fetches(vendor):
     poller = build(vendor.url, max_asked=2)
     for n in range(3):
         vendor.put(application(f"app-{n}", f"2026-03-01T10:0{n + 2}:00Z", f"2026-03-01T10:0{n + 3}:00Z"))
-    assert [r.origin for r in told(await poller.fetch())] == ["argocd/app-2", "argocd/app-1"]
-    assert len(await poller.fetch()) == 4
+    assert [r.origin for r in told((await poller.fetch()).bodies)] == ["argocd/app-2", "argocd/app-1"]
+    assert len((await poller.fetch()).bodies) == 4
     await poller.close()
 
 
@@ -191,8 +191,8 @@ async def test_a_slow_argo_cd_is_asked_for_less(vendor):
     for n in range(3):
         vendor.put(application(f"app-{n}", f"2026-03-01T10:0{n + 2}:00Z", f"2026-03-01T10:0{n + 3}:00Z"))
     poller = build(vendor.url, Slow())
-    assert len(await poller.fetch()) == 2
-    assert len(await poller.fetch()) == 4
+    assert len((await poller.fetch()).bodies) == 2
+    assert len((await poller.fetch()).bodies) == 4
     await poller.close()
 
 
@@ -200,7 +200,7 @@ async def test_names_that_are_no_names_are_not_put_into_a_path(vendor, poller):
     """A name that could lead elsewhere is left alone."""
     for name in ("..", "a/../../settings", "UPPER", "", "a" * 400):
         vendor.applications[name] = application(name, STARTED, FINISHED)
-    assert len(await poller.fetch()) == 1
+    assert len((await poller.fetch()).bodies) == 1
     assert set(vendor.requests) == {LISTING, DETAIL, "/api/v1/settings"}
 
 
@@ -208,9 +208,9 @@ async def test_names_that_are_no_names_are_not_put_into_a_path(vendor, poller):
 async def test_without_its_own_address_there_is_no_link(vendor, poller, nothing):
     """An Argo CD that does not say where people find it is still polled, and asked again."""
     vendor.people_url = nothing
-    assert [r.url for r in told(await poller.fetch())] == [""]
+    assert [r.url for r in told((await poller.fetch()).bodies)] == [""]
     vendor.people_url = "https://argocd.example.com"
-    assert told(await poller.fetch())[0].url.startswith("https://argocd.example.com/applications/")
+    assert told((await poller.fetch()).bodies)[0].url.startswith("https://argocd.example.com/applications/")
 
 
 # -- failures
@@ -250,14 +250,14 @@ async def test_an_answer_that_is_none_says_what_to_do(vendor, poller, status, bo
     """Whatever comes instead of a list, the failure names it and the remedy."""
     vendor.fail_next(status, body=body, content_type=content_type)
     assert says in await failure(poller)
-    assert len(await poller.fetch()) == 1, "and the next fetch is fine"
+    assert len((await poller.fetch()).bodies) == 1, "and the next fetch is fine"
 
 
 @pytest.mark.parametrize("items", [[None], [1, "x"], [{"metadata": 3}], [{"status": []}], [[]]])
 async def test_odd_items_are_left_out(vendor, poller, items):
     """What is no application in the list is no reason to fail."""
     vendor.fail_next(200, body=json.dumps({"items": items}))
-    assert await poller.fetch() == []
+    assert not (await poller.fetch()).bodies
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ async def test_an_odd_application_is_handed_over_for_the_source_to_judge(vendor,
     app = application("payment-service", STARTED, FINISHED)
     vendor.fail_next(200, body=json.dumps({"items": [app]}))
     vendor.fail_next(200, body=json.dumps(detail))
-    (body,) = await poller.fetch()
+    (body,) = (await poller.fetch()).bodies
     with pytest.raises(Rejected):
         told([body])
 
