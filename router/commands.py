@@ -1,21 +1,25 @@
 """``router dlq``, ``router senders`` and ``router capture``: commands that ask a running router.
 
 All of them take ``--url`` and ``--token`` (or INCIDENT_ROUTER_URL and INCIDENT_ROUTER_TOKEN). What
-cannot be done ends with a sentence on standard error and exit code 1.
+cannot be done ends with a sentence on standard error and exit code 1. A reader that has seen enough
+(``| head``) ends a command quietly.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
+from urllib.parse import quote
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 
     from router.remote import Remote
 
@@ -23,8 +27,41 @@ T = TypeVar("T")
 _KINDS = ["undecidable", "undecodable", "undelivered", "unreadable"]
 
 
+class _Letter(TypedDict):
+    """What these commands need of an answer; there may be more in it."""
+
+    id: str
+    at: str
+    kind: str
+    source: str
+    reason: str
+
+
+class _Letters(TypedDict):
+    dead_letters: list[_Letter]
+
+
+class _Replayed(TypedDict):
+    status: Literal["replayed"]
+
+
+class _Dropped(TypedDict):
+    status: Literal["dropped"]
+
+
+class _Sender(TypedDict):
+    source: str
+    heard: str | None
+    refused: int
+    wrong: list[str]
+
+
+class _Senders(TypedDict):
+    senders: list[_Sender]
+
+
 def _asks(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options by which the router is found."""
+    """Add the options by which the router is found, and turn what goes wrong into sentences."""
     url = click.option(
         "--url", envvar="INCIDENT_ROUTER_URL", default="http://127.0.0.1:8080", show_default=True,
         help="The running router.",
@@ -35,7 +72,24 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
         default="",
         help="An API token; better in the environment.",
     )
-    return url(token(command))
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        from router.remote import RemoteError  # noqa: PLC0415  --help need not load an HTTP client
+
+        try:
+            command(*args, **kwargs)
+        except RemoteError as exc:
+            click.echo(str(exc), err=True)
+        except UnicodeEncodeError as exc:
+            click.echo(f"this terminal has no way to show it ({exc.encoding}); set PYTHONUTF8=1", err=True)
+        except KeyboardInterrupt:
+            pass
+        else:
+            return
+        sys.exit(1)
+
+    return url(token(guarded))
 
 
 _as = click.option(
@@ -51,15 +105,9 @@ _all = click.option("--all", "every", is_flag=True, help="All that --source and 
 
 
 def _run(work: Callable[[Remote], Coroutine[Any, Any, T]], url: str, token: str) -> T:
-    from router.remote import Remote, RemoteError  # noqa: PLC0415  --help need not load an HTTP client
+    from router.remote import Remote  # noqa: PLC0415  as in _asks
 
-    try:
-        return asyncio.run(work(Remote(url, token)))
-    except RemoteError as exc:
-        click.echo(str(exc), err=True)
-    except KeyboardInterrupt:
-        pass
-    sys.exit(1)
+    return asyncio.run(work(Remote(url, token)))
 
 
 @click.group()
@@ -98,7 +146,8 @@ def show(letter_id: str, url: str, token: str) -> None:
 
     Example: router dlq show 3-1764028800000-0
     """
-    click.echo(json.dumps(_run(lambda r: r.get(f"{_BASE}/{letter_id}"), url, token), indent=2))
+    found = _run(lambda r: r.get(_path(letter_id), _Letter), url, token)
+    click.echo(json.dumps(found, indent=2))
 
 
 @dlq.command()
@@ -106,14 +155,24 @@ def show(letter_id: str, url: str, token: str) -> None:
 @_all
 @_source
 @_kind
+@click.option("--stale", is_flag=True, help="Also open incidents by deliveries older than an hour.")
 @_asks
-def replay(*, ids: Sequence[str], every: bool, source: str, kind: str | None, url: str, token: str) -> None:
+def replay(
+    *,
+    ids: Sequence[str],
+    every: bool,
+    source: str,
+    kind: str | None,
+    stale: bool,
+    url: str,
+    token: str,
+) -> None:
     """Do again what dead letters hold; those that succeed are gone. Exit code 1 if any failed.
 
     Example: router dlq replay --source gitlab --all
     """
     _need(ids, every=every)
-    done, failed = _run(lambda r: _each(r, _Pick(ids, source, kind), "replay"), url, token)
+    done, failed = _run(lambda r: _each(r, _Pick(ids, source, kind), "replay", stale=stale), url, token)
     click.echo(f"{done} replayed, {failed} failed")
     sys.exit(1 if failed else 0)
 
@@ -155,7 +214,7 @@ def senders(output: str, url: str, token: str) -> None:
 
     Example: router senders
     """
-    found = _run(lambda r: r.get("/api/v1/senders"), url, token)["senders"]
+    found = _run(lambda r: r.get("/api/v1/senders", _Senders), url, token)["senders"]
     if output == "json":
         click.echo(json.dumps({"senders": found}))
         return
@@ -178,21 +237,30 @@ def capture(source: str, out: Path | None, count: int | None, url: str, token: s
 
     Example: router capture --source gitlab --out gitlab.jsonl
     """
-    seen = _run(lambda r: _capture(r, source, out, count), url, token)
-    click.echo(f"{seen} delivery(ies) captured", err=True)
+    catch = _Catch(source, count)
+    try:
+        with _sink(out) as keep, contextlib.suppress(KeyboardInterrupt):
+            _run(lambda r: _capture(r, catch, keep), url, token)
+    finally:
+        if catch.seen or catch.listened:
+            click.echo(f"{catch.seen} delivery(ies) captured", err=True)
 
 
 _BASE = "/api/v1/dead-letters"
-_DONE = {"replay": "replayed", "drop": "dropped"}
+_PAGE = 500
+_ACTS = {"replay": _Replayed, "drop": _Dropped}
 
 
-async def _list(remote: Remote, source: str, kind: str | None, limit: int) -> list[dict[str, Any]]:
-    query = {"limit": str(limit)}
-    if source:
-        query["source"] = source
-    if kind:
-        query["kind"] = kind
-    found: list[dict[str, Any]] = (await remote.get(_BASE, query))["dead_letters"]
+def _path(letter_id: str) -> str:
+    return f"{_BASE}/{quote(letter_id, safe='')}"
+
+
+async def _list(
+    remote: Remote, source: str, kind: str | None, limit: int, before: str = ""
+) -> list[dict[str, Any]]:
+    query = {"limit": str(limit), "source": source, "kind": kind or "", "before": before}
+    page = await remote.get(_BASE, _Letters, {name: value for name, value in query.items() if value})
+    found: list[dict[str, Any]] = page["dead_letters"]
     return found
 
 
@@ -212,19 +280,20 @@ class _Pick(NamedTuple):
 async def _pages(remote: Remote, pick: _Pick) -> AsyncIterator[str]:
     """Yield the ids of what is there now. Each has been dealt with when the next is asked for.
 
-    The list shows the newest first and at most a page, so it is read until it shows nothing new. What is
-    added meanwhile (a replay that failed again) is younger than the first look, and is left.
+    The list shows the newest first and at most a page; the next page is what comes after its last letter,
+    whether or not that one is still there. What is added meanwhile (a replay that failed again) is
+    younger than the first look, and is left.
     """
-    until, seen = "", set[str]()
-    while True:
-        page = await _list(remote, pick.source, pick.kind, 500)
-        until = until or max((x["at"] for x in page), default="")
-        fresh = [x["id"] for x in page if x["id"] not in seen and x["at"] <= until]
-        if not fresh:
+    until, before, seen = "", "", set[str]()
+    while page := await _list(remote, pick.source, pick.kind, _PAGE, before):
+        until = until or max(letter["at"] for letter in page)
+        before = page[-1]["id"]
+        if before in seen:  # else a list that does not go on would be read for ever
             return
-        seen.update(fresh)
-        for letter_id in fresh:
-            yield letter_id
+        seen.update(letter["id"] for letter in page)
+        for letter in page:
+            if letter["at"] <= until:
+                yield letter["id"]
 
 
 async def _named(ids: Sequence[str]) -> AsyncIterator[str]:
@@ -232,48 +301,77 @@ async def _named(ids: Sequence[str]) -> AsyncIterator[str]:
         yield letter_id
 
 
-async def _each(remote: Remote, pick: _Pick, act: str) -> tuple[int, int]:
+async def _each(remote: Remote, pick: _Pick, act: str, *, stale: bool = False) -> tuple[int, int]:
     """Do it for each; return how many it was done for, and for how many it failed."""
-    from router.remote import RemoteError  # noqa: PLC0415  as in _run
+    from router.remote import RemoteError  # noqa: PLC0415  as in _asks
 
     done = failed = 0
     async for letter_id in _named(pick.ids) if pick.ids else _pages(remote, pick):
         try:
-            await remote.post(f"{_BASE}/{letter_id}/{act}")
+            said = await remote.post(
+                f"{_path(letter_id)}/{act}", _ACTS[act], {"stale": "true"} if stale else None
+            )
         except RemoteError as exc:
             failed += 1
             click.echo(f"{letter_id}: {exc}", err=True)
         else:
             done += 1
-            click.echo(f"{letter_id}: {_DONE[act]}")
+            note = f", but {said['note']}" if said.get("note") else ""
+            click.echo(f"{letter_id}: {said['status']}{note}")
     return done, failed
 
 
-async def _capture(remote: Remote, source: str, out: Path | None, count: int | None) -> int:
-    seen = 0
-    query = {"source": source} if source else {}
-    file = out.open("ab") if out is not None else None
+class _Catch:
+    """What a capture wants, and has so far: ^C ends it, and the count is told all the same."""
+
+    def __init__(self, source: str, count: int | None) -> None:
+        self.query = {"source": source} if source else {}
+        self.count = count
+        self.seen = 0
+        self.listened = False
+
+    def full(self) -> bool:
+        return self.seen == self.count
+
+
+@contextlib.contextmanager
+def _sink(out: Path | None) -> Iterator[Callable[[bytes], None]]:
+    """Yield what keeps a line: in this file, or on standard output."""
+    if out is None:
+        yield click.echo
+        return
     try:
-        async for line in remote.lines("/api/v1/deliveries", query):
-            if not line:
-                if not seen:
-                    click.echo("listening; end with ^C", err=True)
-                continue
-            if line.startswith(b'{"missed"'):
-                click.echo(f"too many at once: {line.decode()}", err=True)
-                continue
-            if file is not None:
+        with out.open("ab") as file:
+
+            def keep(line: bytes) -> None:
                 file.write(line + b"\n")
                 file.flush()
-            else:
-                click.echo(line.decode())
-            seen += 1
-            if seen == count:
-                break
-    finally:
-        if file is not None:
-            file.close()
-    return seen
+
+            yield keep
+    except OSError as exc:  # of the file: the client has its own
+        raise click.ClickException(f"cannot write to {out}: {exc.strerror}") from exc
+
+
+async def _capture(remote: Remote, catch: _Catch, keep: Callable[[bytes], None]) -> None:
+    from router.remote import RemoteError  # noqa: PLC0415  as in _asks
+
+    async with contextlib.aclosing(remote.lines("/api/v1/deliveries", catch.query)) as lines:
+        async for line in lines:
+            if not catch.listened:
+                catch.listened = True
+                click.echo("listening; end with ^C", err=True)
+            if not line:
+                continue
+            if line.startswith(b'{"missed"'):
+                click.echo(f"too many at once: {line.decode('utf-8', 'replace')}", err=True)
+                continue
+            keep(line)
+            catch.seen += 1
+            if catch.full():
+                return
+    if catch.count:
+        raise RemoteError("the router ended the capture")
+    click.echo("the router ended the capture", err=True)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,7 +1,8 @@
 """Structured logs: for a person where there is a terminal, JSON lines otherwise.
 
 Values that senders chose are always values, never part of the event's name, so the
-renderers escape them; a line of log cannot be forged.
+renderers escape them; a line of log cannot be forged. Tracebacks show code, never the values
+of variables.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ def configure(*, style: str, level: str) -> None:
     """Set up structlog for the process; ``style`` is auto, console or json."""
     number = logging.getLevelNamesMapping()[level.upper()]
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    renderer = (
+        # Left to itself it would take rich or better-exceptions where they are installed, and those print
+        # local variables: headers and bodies, with the secrets in them.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
+    )
     processors = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
