@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from router import settings
 from router.app import App
+from router.decide import senders as judging
 from router.kit.clock import SystemClock
+from router.store.keys import SENDERS
 from tests.conftest import wait_for
 from tests.fakes import senders
 from tests.fakes.argocd import TOKEN, FakeArgoCD, application
-from tests.flows.harness import Client, client, environ, iso, running, write_rules
+from tests.flows.harness import ROUTING_KEY, Client, client, environ, iso, running, write_rules
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from tests.fakes.pagerduty import FakePagerDuty
     from tests.fakes.slack import FakeSlack
 
+SHIPPED = Path(__file__).resolve().parents[2] / "rules"
 WATCH = """
 senders:
   - source: gitlab
@@ -160,3 +163,69 @@ async def test_polling_fills_in_what_was_lost(env: dict[str, str]) -> None:
                 assert TOKEN not in str(whole)
         finally:
             await app.stop()
+
+
+async def test_each_silent_sender_is_an_incident_of_its_own(
+    env: dict[str, str], pagerduty: FakePagerDuty
+) -> None:
+    """By the rules that are shipped a second silent sender pages again, and each page names its own."""
+    env |= {"ROUTER_RULES": str(SHIPPED), "PAGERDUTY_DEFAULT_ROUTING_KEY": ROUTING_KEY}
+    app = App(settings.load(env), env)
+    await app.start()
+    try:
+        async with client(app.port) as c:
+            for number, (source, hours) in enumerate((("argocd_api", 1), ("gitlab", 24 * 5)), 1):
+                heard = judging.ms(app.clock.now() - timedelta(hours=hours))
+                await app.links[1].read([("HSET", SENDERS, f"heard:{source}", heard)])
+                await app.senders.turn()
+                await wait_for(lambda n=number: len(pagerduty.incidents) == n, f"page {number} is out")
+                payload = pagerduty.events[-1].body["payload"]
+                assert payload["custom_details"]["annotations"]["summary"] == f"{source} is silent"
+                assert f"source={source}" in payload["group"]
+            assert await about(c, "SenderSilent") == {"argocd_api": "triggered", "gitlab": "triggered"}
+            assert {i["summary"] for i in await c.incidents()} == {"argocd_api is silent", "gitlab is silent"}
+    finally:
+        await app.stop()
+
+
+async def test_the_last_delivery_before_a_stop_is_noted(env: dict[str, str]) -> None:
+    """A delivery is noted at once where its sender was long not heard, else by a graceful stop."""
+    clock = MovedClock()
+    env["ROUTER_RULES"] = str(SHIPPED)
+    app = App(settings.load(env), env, clock)
+
+    async def heard() -> str:
+        _, answer = await c.get("/api/v1/senders")
+        return next((x["heard"] for x in answer["senders"] if x["source"] == "gitlab"), "")
+
+    await app.start()
+    try:
+        async with client(app.port) as c:
+            assert await post(c) == 202
+            first = await wait_for(heard, "the first delivery is noted", 5)  # a turn comes each 10 s
+            clock.moved += timedelta(seconds=30)
+            assert await post(c) == 202
+            assert await heard() == first
+    finally:
+        await app.stop()
+    async with running(env) as again, client(again.port) as c:
+        assert await heard() > str(first)
+
+
+async def test_a_closed_source_that_the_rules_watch_is_an_incident(env: dict[str, str]) -> None:
+    """GitLab knocks at a router off loopback that has no secret for it: the incident says what to set."""
+    del env["ROUTER_SOURCE_GITLAB_SECRETS"]
+    env |= {"ROUTER_LISTEN": "0.0.0.0:0", "ROUTER_SOURCE_ARGOCD_SECRETS": "s", "ROUTER_API_TOKENS": "token"}
+    async with running(env) as app, client(app.port) as c:
+        c.session.headers["Authorization"] = "Bearer token"
+        for _ in range(4):
+            assert await post(c) == 403
+        await app.senders.turn()
+
+        async def told() -> bool:
+            return (await about(c, "SenderTurnedAway")) == {"gitlab": "triggered"}
+
+        await wait_for(told, "the incident is open")
+        (incident,) = await c.incidents()
+        _, whole = await c.get(f"/api/v1/incidents/{incident['id']}")
+        assert "until ROUTER_SOURCE_GITLAB_SECRETS is set" in str(whole["alerts"])
