@@ -165,7 +165,7 @@ def view(letter: DeadLetter, *, whole: bool = False) -> dict[str, Any]:
         "size": letter.size,
     }
     if letter.kind != "unreadable":
-        return row | {"payload": letter.payload[:_SHOWN].decode("utf-8", "replace")}
+        return row | {"payload": scrub(letter.payload[:_SHOWN]).decode("utf-8", "replace")}
     event = _unread(letter) if whole else None
     if event is not None:
         body = scrub(event.body, event.headers.get("content-type", ""))
