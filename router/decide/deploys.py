@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 KEEP_DEPLOYS, KEEP_PASSING = 20, 10
 #: Whatever still has something to deliver is kept, up to so many in all.
 MOST_DEPLOYS = 200
-#: Argo CD may sync one version many times; the latest runs are remembered.
-MAX_RUNS = 8
+#: A pipeline has some jobs, and Argo CD may sync one version many times; the latest are remembered.
+MAX_RUNS = 16
 #: Ledgers hold what may still be suspected or asked about.
 KEEP_FOR = timedelta(days=14)
 
@@ -38,6 +38,8 @@ _NEWS = {
     DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.SWITCHED, DeployPhase.LIVE,
     DeployPhase.FAILED, DeployPhase.CANCELED, DeployPhase.ROLLED_BACK,
 }  # fmt: skip
+#: What a job of a blue-green pipeline does before it switches traffic.
+_GREEN = {DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED}
 #: Phases at which a deploy takes effect, so that people are told of the change.
 _EFFECT = {DeployPhase.SWITCHED, DeployPhase.LIVE, DeployPhase.ROLLED_BACK}
 
@@ -49,7 +51,7 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     report = event.report
     names = joining.names(event, ledger.deploys)
     if report.phase in changes.PHASES:
-        out.ledger = changes.record(ledger, report, out)
+        out.ledger = _resettled(changes.record(ledger, report, out), book)
         return out
     index = joining.find(ledger.deploys, event.environment, names, report, book.attribution.skew)
     if index is None and report.phase is DeployPhase.CLEANED_UP:
@@ -61,16 +63,15 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
         deploy = _new(ledger, event, names)
     else:
         deploy = rest[index]
-        other = joining.twin(rest, index, names, report, book.attribution.skew)
-        if other is not None:
-            deploy = _folded(rest[other], deploy)
-        rest = tuple(d for i, d in enumerate(rest) if i not in {index, other})
+        rest = rest[:index] + rest[index + 1 :]
     first = report.phase not in deploy.phases
     merged = changes.lend(_merge(deploy, report, names), ledger.changes)
     if index is not None and merged == deploy:
         out.because(Why.DEPLOY_UNCHANGED)
         return out
-    merged = _tell(merged, deploy if index is not None else None, book)
+    known = bool(_EFFECT & deploy.phases.keys())
+    merged, rest, folded = _settled(merged, rest, book)
+    merged = _tell(merged, book, told=known or folded)
     seen_count = ledger.seen + (1 if first and report.phase in _NEWS else 0)
     where = f" in {event.environment}" if event.environment else ""
     out.because(Why.DEPLOY_RECORDED, f"{event.service} {merged.name} {report.phase}{where}")
@@ -100,9 +101,10 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
     known = () if names and joining.nameless(deploy) else deploy.names
     phases = dict(deploy.phases)
     at = phases.get(report.phase)
+    live = report.phase is DeployPhase.LIVE
     if at is None or report.at < at:
         phases[report.phase] = report.at
-    return msgspec.structs.replace(
+    merged = msgspec.structs.replace(
         deploy,
         names=tuple(dict.fromkeys((*known, *names)))[: changes.MAX_NAMES],
         phases=phases,
@@ -114,35 +116,102 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
         images=report.images or deploy.images,
         config_revision=report.config_revision or deploy.config_revision,
         detail=report.detail or deploy.detail,
-        runs=deploy.runs if joining.same_run(deploy, report) else _runs(deploy, report),
+        runs=tuple(dict.fromkeys((*deploy.runs, *joining.runs_of(report))))[-MAX_RUNS:],
+        lives=_lives(deploy.lives, {_job(report): report.at}) if live else deploy.lives,
+        green_jobs=tuple(dict.fromkeys((*deploy.green_jobs, _job(report))))[-MAX_RUNS:]
+        if report.phase in _GREEN and _job(report)
+        else deploy.green_jobs,
         facts=changes.later(deploy.facts, deploy.facts_at, report.facts, report.at),
         facts_at=max(report.at, deploy.facts_at or report.at) if report.facts else deploy.facts_at,
     )
+    return _green(merged)
 
 
-def _folded(deploy: Deploy, nameless: Deploy) -> Deploy:
-    """Return one deploy of two that turned out to be the same; the named one's words and wishes count."""
+def _settled(
+    deploy: Deploy, rest: tuple[Deploy, ...], book: Rulebook
+) -> tuple[Deploy, tuple[Deploy, ...], bool]:
+    """Return the deploy with all records that turn out to be it, the rest, and whether one was told."""
+    told = False
+    while (other := joining.fold((deploy, *rest), deploy, book.attribution.skew)) is not None:
+        told = told or bool(_EFFECT & other.phases.keys())
+        rest = tuple(d for d in rest if d is not other)
+        deploy = _folded(*sorted((other, deploy), key=_age))
+    return deploy, rest, told
+
+
+def _resettled(ledger: Ledger | None, book: Rulebook) -> Ledger | None:
+    """Return the ledger with those deploys folded that a change's tag has shown to be one."""
+    if ledger is None:
+        return None
+    done: tuple[Deploy, ...] = ()
+    waiting = ledger.deploys
+    while waiting:
+        deploy, waiting, _ = _settled(waiting[0], waiting[1:], book)
+        done = (*done, deploy)
+    return msgspec.structs.replace(ledger, deploys=done)
+
+
+def _age(deploy: Deploy) -> tuple[bool, datetime, str]:
+    """Order by who gives a folded record its id: a named one, then the earlier."""
+    return (joining.nameless(deploy), min(deploy.phases.values()), deploy.id)
+
+
+def _folded(deploy: Deploy, other: Deploy) -> Deploy:
+    """Return one deploy of two that turned out to be the same; the first one's words count, wishes add up."""
     phases = dict(deploy.phases)
-    for phase, at in nameless.phases.items():
+    for phase, at in other.phases.items():
         phases[phase] = min(at, phases.get(phase, at))
-    return msgspec.structs.replace(
-        deploy,
-        phases=phases,
-        tellers=tuple(dict.fromkeys((*deploy.tellers, *nameless.tellers))),
-        runs=(*deploy.runs, *nameless.runs)[-MAX_RUNS:],
-        config_revision=deploy.config_revision or nameless.config_revision,
-        facts=changes.bounded({**nameless.facts, **deploy.facts}),
+    names = deploy.names if joining.nameless(other) else tuple(dict.fromkeys((*deploy.names, *other.names)))
+    return _green(
+        msgspec.structs.replace(
+            deploy,
+            names=names[: changes.MAX_NAMES],
+            phases=phases,
+            tellers=tuple(dict.fromkeys((*deploy.tellers, *other.tellers))),
+            runs=tuple(dict.fromkeys((*deploy.runs, *other.runs)))[-MAX_RUNS:],
+            title=deploy.title or other.title,
+            author=deploy.author or other.author,
+            url=deploy.url or other.url,
+            ref=deploy.ref or other.ref,
+            images=deploy.images or other.images,
+            config_revision=deploy.config_revision or other.config_revision,
+            facts=changes.bounded({**other.facts, **deploy.facts}),
+            destinations={**other.destinations, **deploy.destinations},
+            version=max(deploy.version, other.version),
+            lives=_lives(deploy.lives, other.lives),
+            green_jobs=tuple(dict.fromkeys((*deploy.green_jobs, *other.green_jobs))),
+        )
     )
 
 
-def _runs(deploy: Deploy, report: DeployReport) -> tuple[str, ...]:
-    run = joining.run_of(report)
-    return (*deploy.runs, run)[-MAX_RUNS:] if run else deploy.runs
+def _green(deploy: Deploy) -> Deploy:
+    """Return the deploy, live since the first success that is not only that of a job which made green ready.
+
+    GitLab makes a deployment of each job of a blue-green pipeline. The last of them puts traffic on it.
+    """
+    if not deploy.lives:
+        return deploy
+    phases = {phase: at for phase, at in deploy.phases.items() if phase is not DeployPhase.LIVE}
+    told = [at for job, at in deploy.lives.items() if job not in deploy.green_jobs]
+    if told:
+        phases[DeployPhase.LIVE] = min(told)
+    return msgspec.structs.replace(deploy, phases=phases or deploy.phases)
 
 
-def _tell(deploy: Deploy, before: Deploy | None, book: Rulebook) -> Deploy:
+def _lives(one: dict[str, datetime], other: dict[str, datetime]) -> dict[str, datetime]:
+    """Return when each job (or "", somebody without one) told of it as live, the earliest."""
+    found = dict(one)
+    for job, at in other.items():
+        found[job] = min(at, found.get(job, at))
+    return dict(list(found.items())[-MAX_RUNS:])
+
+
+def _job(report: DeployReport) -> str:
+    return next((name for name in report.also if name.startswith("job-")), "")
+
+
+def _tell(deploy: Deploy, book: Rulebook, *, told: bool) -> Deploy:
     """Ask for a change event once, when the deploy first takes effect."""
-    told = before is not None and bool(_EFFECT & before.phases.keys())
     if told or _passing(deploy) or not (_EFFECT & deploy.phases.keys()):
         return deploy
     receiver = _receiver(deploy, book)

@@ -1,10 +1,13 @@
 """Which deploy a report tells of: by the teller's own run of it, else by the names of its version.
 
 A run (GitLab's deployment, Argo CD's operation, a Rollout's revision) names one deploy for
-certain: reports of one run belong together in whatever order they arrive, and two runs
-of one teller are two deploys, however alike. Across tellers, and for those without runs, versions are
-joined by their names. Argo CD syncs the same version again by itself, so there another run of
-what serves already is no new deploy.
+certain: reports of one run belong together in whatever order they arrive. Across tellers, and for
+those without runs, versions are joined by their names. Two runs of one teller are two deploys, unless
+they follow each other closely with no other version between: GitLab makes a deployment of each
+job of a blue-green pipeline, and Argo CD syncs again by itself.
+
+What is told later may show that two records are one (a pipeline's jobs, a tag, the images of a sync):
+then they are folded.
 
 Images need care: a report may list a proxy beside the service, and the pods of the last version
 beside those of the new one. So the service's own image counts where one bears its name, and
@@ -17,14 +20,12 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from router.decide.changes import VERSION_LIKE, tags
 from router.decide.suspects import same_version
 from router.model.events import DeployPhase, OriginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from router.model.deploys import Deploy
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 SAME_DEPLOY: Final = timedelta(hours=6)
 #: What a version is called that no teller names.
 UNKNOWN: Final = "unknown"
+#: Runs of one teller that follow each other so closely, of one version, are one deploy.
+CLOSE: Final = timedelta(minutes=30)
+#: A run that begins so long after a deploy has taken effect tells of another one (its configuration alone).
+LATE: Final = timedelta(hours=1)
 #: Two readings of one run's start may differ by so many seconds (Argo CD's history and its operation do).
 _SAME_START: Final = 1
 #: Whose ref is the application's own; Argo's names a branch, or a chart's version, of the configuration.
@@ -43,6 +48,7 @@ _FORWARD: Final = {
     DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED, DeployPhase.SWITCHED,
     DeployPhase.LIVE,
 }  # fmt: skip
+_PIPELINE: Final = " +pipeline-"
 _AT: Final = re.compile(r"(.+)@(\d{1,12})").fullmatch
 
 
@@ -112,54 +118,86 @@ def find(
     here = [i for i, d in enumerate(deploys) if d.environment == environment]
     if (mine := next((i for i in here if same_run(deploys[i], report)), None)) is not None:
         return mine
+    piped = [i for i in here if _same_pipeline(deploys[i], report)]
     near = [i for i in here if _within(report.at, deploys[i])]
-    named = [i for i in near if any(same_version(a, b) for a in called for b in deploys[i].names)]
+    named = [i for i in near if _named(called, deploys[i])]
     told = [i for i in named if deploys[i].phases.get(report.phase) == report.at]
-    free = [i for i in named if not _other_run(deploys[i], report)]
-    fit = [i for i in free if i in told or not _returns(deploys[i], deploys, report, skew)]
+    free = [i for i in named if not _other_run(deploys[i], report) and not _late(report, deploys[i])]
+    back = {i for i in {*piped, *free} if i not in told and _returns(deploys[i], deploys, report, skew)}
+    fit = [i for i in piped if i not in back] or [i for i in free if i not in back]
     if fit:
         return min(fit, key=lambda i: (i not in told, _distance(report.at, deploys[i])))
-    again = _synced_again(deploys, near, named, report)
-    if again is not None:
+    if (again := _run_again(deploys, here, named, report)) is not None:
         return again
     return next((i for i in near if _same_teller(report, called, deploys[i])), None)
 
 
-def twin(
-    deploys: Sequence[Deploy], mine: int, called: tuple[str, ...], report: DeployReport, skew: timedelta
-) -> int | None:
-    """Return the deploy that another teller has told of, now that this report names what had no name.
-
-    Argo CD tells of a sync before it knows the images; only then can it be found beside GitLab's deployment.
-    """
-    if not called or not nameless(deploys[mine]):
-        return None
-    others = [d for i, d in enumerate(deploys) if i != mine]
-    found = find(others, deploys[mine].environment, called, _without_run(report), skew)
-    if found is None or _runs_clash(others[found], deploys[mine]):
-        return None
-    return found + (found >= mine)
+def fold(deploys: Sequence[Deploy], changed: Deploy, skew: timedelta) -> Deploy | None:
+    """Return a deploy of these that turns out to be the changed one, None where there is none."""
+    others = [d for d in deploys if d is not changed and d.environment == changed.environment]
+    return next((d for d in others if _one(changed, d, others, skew)), None)
 
 
-def _without_run(report: DeployReport) -> DeployReport:
-    return msgspec.structs.replace(report, run="")
+def _one(a: Deploy, b: Deploy, others: Sequence[Deploy], skew: timedelta) -> bool:
+    """True where two records are one deploy, by ids that only one can have, or by names and times."""
+    early, late = sorted((a, b), key=_first)
+    if _strong(a.runs) & _strong(b.runs):
+        return True
+    if _separated(early, late, others, skew):
+        return False
+    if _piped(a.runs) & _piped(b.runs):
+        return True
+    if nameless(a) or nameless(b) or not _named(a.names, b):
+        return False
+    gap = _first(late) - max(early.phases.values())
+    if _clash(a, b):
+        return gap <= CLOSE and not _other_config(a, b)
+    served = effect(early)
+    return gap <= (LATE if served is not None and late.runs else SAME_DEPLOY)
 
 
-def _runs_clash(one: Deploy, other: Deploy) -> bool:
-    """True where one teller has called them by different runs."""
-    tellers = {run.partition(" ")[0] for run in one.runs}
-    return any(run.partition(" ")[0] in tellers for run in other.runs)
+def _separated(early: Deploy, late: Deploy, others: Sequence[Deploy], skew: timedelta) -> bool:
+    """True where another version served between the two."""
+    served, until = effect(early), effect(late) or _first(late)
+    if served is None or served > until:
+        return False
+    alone = len({*early.tellers, *late.tellers}) == 1
+    rest = [d for d in others if d is not early and d is not late and not _named(d.names, early)]
+    ends = [at for d in rest if (at := effect(d)) is not None]
+    ends += [at for at in (early.phases.get(DeployPhase.ROLLED_BACK),) if at is not None]
+    return any(served < at < until - (timedelta(0) if alone else skew) for at in ends)
 
 
-def run_of(report: DeployReport) -> str:
-    """Return the run as a deploy keeps it, or "" where the teller has none."""
-    return f"{report.source} {report.run}" if report.run else ""
+# --- runs -------------------------------------------------------------------------------------------
+
+
+def runs_of(report: DeployReport) -> tuple[str, ...]:
+    """Return the ids of a report as a deploy keeps them: ``gitlab deployment-5``, ``gitlab +job-9001``."""
+    own = (f"{report.source} {report.run}",) if report.run else ()
+    return (*own, *(f"{report.source} +{name}" for name in report.also))
+
+
+def _base(run: str) -> str:
+    return run.replace(" +", " ", 1)
+
+
+def _piped(runs: Iterable[str]) -> set[str]:
+    """Return the ids that say less: an old pipeline's job may be run once more, to go back."""
+    return {run for run in runs if _PIPELINE in run}
+
+
+def _strong(runs: Iterable[str]) -> set[str]:
+    return {_base(run) for run in runs if _PIPELINE not in run}
 
 
 def same_run(deploy: Deploy, report: DeployReport) -> bool:
     """True where the deploy is surely the one that the report tells of."""
-    run = run_of(report)
-    return bool(run) and any(_equal(run, known) for known in deploy.runs)
+    known = _strong(deploy.runs)
+    return any(_equal(run, one) for run in _strong(runs_of(report)) for one in known)
+
+
+def _same_pipeline(deploy: Deploy, report: DeployReport) -> bool:
+    return bool(_piped(deploy.runs) & _piped(runs_of(report)))
 
 
 def _equal(left: str, right: str) -> bool:
@@ -169,10 +207,64 @@ def _equal(left: str, right: str) -> bool:
     return a is not None and b is not None and a[1] == b[1] and abs(int(a[2]) - int(b[2])) <= _SAME_START
 
 
+def _own(runs: Iterable[str]) -> set[str]:
+    """Return the tellers whose own id of the deploy is among these."""
+    return {run.partition(" ")[0] for run in runs if " +" not in run}
+
+
 def _other_run(deploy: Deploy, report: DeployReport) -> bool:
-    """True where the deploy is surely another one: the teller has called it by another run."""
-    mine = f"{report.source} "
-    return bool(report.run) and any(known.startswith(mine) for known in deploy.runs)
+    """True where the teller has called the deploy by another run."""
+    return bool(report.run) and report.source in _own(deploy.runs)
+
+
+def _clash(a: Deploy, b: Deploy) -> bool:
+    """True where one teller has called the two by different runs."""
+    return bool(_own(a.runs) & _own(b.runs))
+
+
+def _apps(runs: Iterable[str]) -> set[str]:
+    """Return what of runs ``<application>@<start>`` is the application."""
+    return {match[1] for run in runs if (match := _AT(run)) is not None}
+
+
+def _other_config(a: Deploy, b: Deploy) -> bool:
+    """True where one application was synced to two commits of its configuration: those are two changes."""
+    differ = a.config_revision != b.config_revision and bool(a.config_revision and b.config_revision)
+    return differ and bool(_apps(a.runs) & _apps(b.runs))
+
+
+def _run_again(
+    deploys: Sequence[Deploy], here: Sequence[int], named: Sequence[int], report: DeployReport
+) -> int | None:
+    """Return what is run once more, with no other version between.
+
+    Another commit of an application's configuration is a change, also where it leaves the images as they are.
+    """
+    if not report.run:
+        return None
+    apps, config = _apps(runs_of(report)), report.config_revision
+    same = []
+    for i in here:
+        d = deploys[i]
+        mine = bool(apps & _apps(d.runs))
+        synced = mine and d.config_revision == config != ""
+        close = i in named and _distance(report.at, d) <= CLOSE
+        if synced or (close and not (mine and config and d.config_revision)):
+            same.append(i)
+    kept = [i for i in same if not _returns(deploys[i], deploys, report, timedelta(0))]
+    return min(kept, key=lambda i: _distance(report.at, deploys[i]), default=None)
+
+
+# --- names and times --------------------------------------------------------------------------------
+
+
+def _named(called: Iterable[str], deploy: Deploy) -> bool:
+    return any(same_version(a, b) for a in called for b in deploy.names)
+
+
+def _late(report: DeployReport, deploy: Deploy) -> bool:
+    """True for a run that its teller tells of long after the deploy has taken effect."""
+    return bool(report.run) and effect(deploy) is not None and report.at - max(deploy.phases.values()) > LATE
 
 
 def _within(at: datetime, deploy: Deploy) -> bool:
@@ -182,21 +274,6 @@ def _within(at: datetime, deploy: Deploy) -> bool:
 
 def _distance(at: datetime, deploy: Deploy) -> timedelta:
     return min(abs(at - known) for known in deploy.phases.values())
-
-
-def _synced_again(
-    deploys: Sequence[Deploy], near: Sequence[int], named: Sequence[int], report: DeployReport
-) -> int | None:
-    """Return what Argo CD has synced once more: a version that no other one has replaced meanwhile.
-
-    Another commit of the configuration is a change, also where it leaves the images as they are.
-    """
-    if report.origin_kind is not OriginKind.ARGOCD_APPLICATION or not report.run:
-        return None
-    config = report.config_revision
-    same = [i for i in near if deploys[i].config_revision == config != "" or (i in named and not config)]
-    kept = [i for i in same if not _returns(deploys[i], deploys, report, timedelta(0))]
-    return min(kept, key=lambda i: _distance(report.at, deploys[i]), default=None)
 
 
 def _same_teller(report: DeployReport, called: tuple[str, ...], deploy: Deploy) -> bool:

@@ -38,8 +38,10 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ledger. ``names`` are all names of the version that tellers used (commit
     shas, tags): two reports tell of one deploy where a name matches.
     ``phases`` maps a phase to the earliest time it was told, ``tellers`` to who told.
-    ``runs`` are the tellers' own ids of it, ``<teller> <run>``. ``facts`` are short texts by name
-    that tellers gave (``health: Healthy``), last at ``facts_at``.
+    ``runs`` are the tellers' own ids of it: ``<teller> <run>``, and ``<teller> +<id>`` of what is
+    behind a run. ``lives`` are the times at which it was told as live, by job ("": none), ``green_jobs``
+    the jobs that only made green ready. ``facts`` are short texts by name that tellers gave
+    (``health: Healthy``), last at ``facts_at``.
     """
 
     id: str
@@ -58,6 +60,8 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     facts: dict[str, str] = {}
     facts_at: datetime | None = None
     runs: tuple[str, ...] = ()
+    lives: dict[str, datetime] = {}
+    green_jobs: tuple[str, ...] = ()
     destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
     version: int = 0
 

@@ -139,6 +139,7 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
             ``test: failed``, ``preview_hash: 6b9c…``. A later report's facts replace an earlier one's.
         run: the teller's own id of this one deploy, by which two deploys of one version are told apart:
             GitLab's deployment, Argo CD's operation, a Rollout's revision. Empty where it has none.
+        also: further ids of the teller's that only this deploy has: the job and the pipeline behind it.
     """
 
     source: str
@@ -159,6 +160,7 @@ class DeployReport(msgspec.Struct, frozen=True, gc=False, tag="deploy_report", o
     names: tuple[str, ...] = ()
     facts: dict[str, str] = {}
     run: str = ""
+    also: tuple[str, ...] = ()
 
 
 #: In place of a time that the teller did not give: placing puts in when it was received.

@@ -72,6 +72,7 @@ def deployment(doc: dict[str, Any]) -> list[Told]:
         detail=status,
         facts={"tier": tier} if tier else {},
         run=_run(doc),
+        also=(f"job-{job}",) if (job := wire.text(doc, "deployable_id", limit=40)) else (),
     )
     return [report]
 
@@ -135,7 +136,9 @@ def _job(doc: Any, prefix: str = "") -> _Job:
     )
 
 
-def _effect(where: body.Project, one: _Job, url: str, common: dict[str, str]) -> DeployReport | None:
+def _effect(
+    where: body.Project, one: _Job, url: str, common: dict[str, str], pipeline: str
+) -> DeployReport | None:
     """Return what a job did to an environment, whether or not its pipeline is through.
 
     A job that only uses an environment may have tested it, and cannot have changed it.
@@ -147,8 +150,17 @@ def _effect(where: body.Project, one: _Job, url: str, common: dict[str, str]) ->
         return None
     event = f"job:{where.id}:{one.number}:success"
     url = _job_url(where, one) or url
+    also = (f"job-{one.number}", *((f"pipeline-{pipeline}",) if pipeline else ()))
     return body.report(
-        where, event, phase, one.finished, environment=one.environment, url=url, detail=one.name, **common
+        where,
+        event,
+        phase,
+        one.finished,
+        environment=one.environment,
+        url=url,
+        detail=one.name,
+        also=also,
+        **common,
     )
 
 
@@ -179,7 +191,7 @@ def pipeline(doc: dict[str, Any]) -> list[Told]:
     builds = wire.dig(doc, "builds")
     found = builds if isinstance(builds, list) else []
     jobs = [_job(entry) for entry in found[:MAX_JOBS_READ]]
-    effects = [report for one in jobs if (report := _effect(where, one, url, common)) is not None]
+    effects = [report for one in jobs if (report := _effect(where, one, url, common, number)) is not None]
     told: list[Told] = []
     leads = _leads_to_deploys(doc, where)
     if leads and status in _ENDED:
@@ -234,7 +246,7 @@ def _status(what: str, status: str) -> str:
 def job(doc: dict[str, Any]) -> list[Told]:
     """Read a Job Hook (``object_kind`` is ``build``): an effect on an environment, or a step's verdict."""
     where, one = body.project(doc), _job(doc, "build_")
-    # commit.id is the pipeline's number
+    # commit.id is the pipeline's number, and in newer releases pipeline_id
     revision = body.sha(wire.text(doc, "sha"), wire.text(doc, "commit", "sha"))
     if where is None or not revision or not one.number:
         needed = {"project": where, "sha": revision, "build_id": one.number}
@@ -245,7 +257,8 @@ def job(doc: dict[str, Any]) -> list[Told]:
         "title": wire.first_line(wire.text(doc, "commit", "message")),
         "author": body.name(doc, "commit", "author_name") or body.person(doc, "user"),
     }
-    effect = _effect(where, one, "", common)
+    pipeline = wire.text(doc, "pipeline_id", limit=40) or wire.text(doc, "commit", "id", limit=40)
+    effect = _effect(where, one, "", common, pipeline)
     if effect is not None:
         return [effect]
     if not where.leads_to_deploys(common["ref"], tag=wire.dig(doc, "tag") is True):

@@ -16,6 +16,7 @@ kind             a replay
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from router.ports import Clock, DeadLetter, Intake, Reader, Source, Taken
 
 _KINDS = ("undecidable", "undecodable", "undelivered", "unreadable")
+_ID = re.compile(r"\d{1,4}u?-\d{1,15}-\d{1,15}", re.ASCII).fullmatch
 #: Of an event in a list: as much as a person reads.
 _SHOWN = 4096
 #: How long what is over is remembered at the least (decide's tombstones).
@@ -64,6 +66,8 @@ class Letters:
         if kind and kind not in _KINDS:
             raise Rejected(400, "bad_query", f"kind must be one of {', '.join(_KINDS)}")
         before = request.query.get("before", "")
+        if before and _ID(before) is None:
+            raise Rejected(400, "bad_query", "before must be a dead letter's id, such as 3u-1764028800000-0")
         found = await self._reader.dead_letters(limit=limit(request), kind=kind, source=source, before=before)
         return answer({"dead_letters": [view(x) for x in found]})
 

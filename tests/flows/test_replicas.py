@@ -250,8 +250,9 @@ async def test_frozen_past_its_lease_it_does_nothing_stale(
                 await wait_for(c.settled, "nothing is left to do", 30)
     assert len(pagerduty.events) == before + 1, "what woke up sent nothing of its own"
     assert len(keys(pagerduty)) == len(pagerduty.incidents)
+    # Frozen within a commit, it does not know the outcome, and lets the partition go without asking.
     log = routers.log("two")
-    assert "lease_taken" in log or "has a new owner" in log
+    assert any(words in log for words in ("lease_taken", "has a new owner", "commit_failed"))
 
 
 async def test_frozen_amid_attempts_it_begins_no_further_one(

@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.decide import changes, deploys, joining, placing
 from router.model.events import DeployPhase, DeployReport, OriginKind, ServiceDeploy
@@ -16,6 +18,8 @@ from tests.unit.decide.test_changes import change, told
 from tests.unit.decide.test_ledger import report
 
 if TYPE_CHECKING:
+    from random import Random
+
     from router.model.deploys import Deploy, Ledger
 
 P = DeployPhase
@@ -24,7 +28,20 @@ A, B, C = "a" * 40, "b" * 40, "c" * 40
 
 def gitlab(number: int, sha: str, phase: P, minutes: float) -> DeployReport:
     """Return what GitLab tells of one of its deployments."""
-    return report(phase, minutes, revision=sha, run=f"deployment-{number}")
+    return report(phase, minutes, revision=sha, run=f"deployment-{number}", also=(f"job-{9000 + number}",))
+
+
+def job(number: int, pipeline: int, sha: str, phase: P, minutes: float) -> DeployReport:
+    """Return what GitLab tells of a job with an environment."""
+    return report(phase, minutes, revision=sha, also=(f"job-{number}", f"pipeline-{pipeline}"))
+
+
+def rollouts(revision: int, sha: str, phase: P, minutes: float, name: str = "pay") -> DeployReport:
+    """Return what Argo Rollouts tells of an update."""
+    return report(
+        phase, minutes, revision="", source="argo_rollouts", images=(f"r/pay:{sha[:8]}",),
+        run=f"{name}:r{revision}", origin_kind=OriginKind.ARGO_ROLLOUT, origin=f"prod/{name}",
+    )  # fmt: skip
 
 
 def argocd(start: float, phase: P, minutes: float, config: str = "", *images: str) -> DeployReport:
@@ -90,7 +107,7 @@ def test_tellers_with_runs_are_joined_by_version() -> None:
 
 def _check_joined(joined: Deploy) -> None:
     assert set(joined.tellers) == {"gitlab", "argocd"}
-    assert len(joined.runs) == 2
+    assert len(joined.runs) == 3  # GitLab's deployment and its job, Argo CD's operation
     assert set(joined.phases) == {"started", "live"}
 
 
@@ -200,3 +217,104 @@ def test_a_clock_far_ahead_is_not_believed() -> None:
     assert isinstance(placed.event, ServiceDeploy)
     assert placed.event.report.at == T0
     assert placed.event.key == service_key("pay")
+
+
+# --- one deploy, told by several --------------------------------------------------------------------
+
+
+def blue_green(sha: str, at: float, n: int) -> list[DeployReport]:
+    """Return all that three tellers tell of one blue-green deploy that begins at ``at``."""
+    d, j, config = 10 * n, 9000 + 10 * n, f"c{n}"
+    image = f"r/pay:{sha[:8]}"
+    return [
+        gitlab(d + 1, sha, P.STARTED, at), gitlab(d + 1, sha, P.LIVE, at + 4),
+        gitlab(d + 2, sha, P.STARTED, at + 20), gitlab(d + 2, sha, P.LIVE, at + 21),
+        job(j + 1, n, sha, P.GREEN_DEPLOYED, at + 4), job(j + 3, n, sha, P.GREEN_TESTED, at + 8),
+        job(j + 2, n, sha, P.SWITCHED, at + 21),
+        argocd(at + 1, P.STARTED, at + 1, config), argocd(at + 1, P.GREEN_DEPLOYED, at + 2, config),
+        argocd(at + 1, P.LIVE, at + 22, config, image),
+        rollouts(n, sha, P.STARTED, at + 1), rollouts(n, sha, P.GREEN_DEPLOYED, at + 3),
+        rollouts(n, sha, P.SWITCHED, at + 21), rollouts(n, sha, P.LIVE, at + 22),
+    ]  # fmt: skip
+
+
+@given(st.randoms(use_true_random=False))
+def test_one_deploy_of_three_tellers_is_one_record(random: Random) -> None:
+    """In whatever order one blue-green deploy is told, there is one record of it, with all phases."""
+    events = blue_green(A, 0, 1)
+    random.shuffle(events)
+    joined = one(told(*events))
+    assert joined.phases.keys() >= {P.STARTED, P.GREEN_DEPLOYED, P.GREEN_TESTED, P.SWITCHED, P.LIVE}
+    assert joining.effect(joined) == T0 + timedelta(minutes=21)
+    assert joined.phases[P.LIVE] >= T0 + timedelta(minutes=21), "green that is ready is not live"
+    assert len(joined.destinations) == 1
+
+
+@given(st.randoms(use_true_random=False))
+def test_three_deploys_in_a_row_are_three_records(random: Random) -> None:
+    """Deploy, next deploy and return, told by three tellers some minutes out of order, are three records."""
+    events = [*blue_green(A, 0, 1), *blue_green(B, 90, 2), *blue_green(A, 180, 3)]
+    events.sort(key=lambda r: r.at + timedelta(minutes=random.uniform(0, 10)))
+    ledger = told(*events)
+    assert [d.names[0][:8] for d in ledger.deploys] == [A[:8], B[:8], A[:8]]
+    assert all(joining.effect(d) for d in ledger.deploys)
+
+
+def test_idle_green_is_not_suspected_of_being_live() -> None:
+    """The success of the job that made green ready is not the moment when users meet the new version."""
+    events = [e for e in blue_green(A, 0, 1) if e.source == "gitlab" and e.at < T0 + timedelta(minutes=20)]
+    assert joining.effect(one(told(*events))) is None
+
+
+def test_going_back_by_an_old_pipelines_job_is_a_deploy() -> None:
+    """A job of an old pipeline, run once more after another version served, is a deploy of its own."""
+    ledger = told(
+        job(9001, 1, A, P.SWITCHED, 0), gitlab(1, A, P.LIVE, 0),
+        job(9002, 2, B, P.SWITCHED, 60), gitlab(2, B, P.LIVE, 60),
+        job(9003, 1, A, P.SWITCHED, 90), gitlab(3, A, P.LIVE, 90),
+    )  # fmt: skip
+    assert [d.names[0] for d in ledger.deploys] == [A, B, A]
+
+
+def test_two_parts_of_one_service_are_one_deploy() -> None:
+    """Two Rollouts, or two Argo CD applications, of one version at one time are one deploy."""
+    both = told(rollouts(4, A, P.LIVE, 0), rollouts(9, A, P.LIVE, 2, "pay-worker"))
+    assert len(both.deploys) == 1
+
+
+def test_configuration_alone_after_another_teller_is_a_deploy() -> None:
+    """Argo CD's sync of the version that GitLab told live two hours ago is a change of its own."""
+    ledger = told(
+        gitlab(1, A, P.STARTED, 0), gitlab(1, A, P.LIVE, 5),
+        argocd(120, P.STARTED, 120, "c2"), argocd(120, P.LIVE, 122, "c2", f"r/pay:{A[:8]}"),
+    )  # fmt: skip
+    assert len(ledger.deploys) == 2
+    assert joining.effect(ledger.deploys[0]) == T0 + timedelta(minutes=122)
+
+
+def test_folding_keeps_what_is_still_to_be_told() -> None:
+    """A change event due on a record without a name is not lost when that turns out to be another's."""
+    ledger = told(
+        gitlab(1, A, P.STARTED, 0),
+        argocd(1, P.SWITCHED, 2, "c1"),
+        argocd(1, P.LIVE, 3, "c1", f"r/pay:{A[:8]}"),
+    )
+    assert any(d.due for d in one(ledger).destinations.values())
+
+
+def test_a_tag_joins_two_records_afterwards() -> None:
+    """Two tellers that named one version differently are one deploy once the tag is told."""
+    ledger = told(
+        gitlab(1, A, P.STARTED, 0),
+        argocd(1, P.LIVE, 3, "c1", "r/pay:v1.42.0"),
+        change(P.TAGGED, 4, revision=A, names=("v1.42.0",)),
+    )
+    assert set(one(ledger).tellers) == {"gitlab", "argocd"}
+
+
+def test_old_and_polled_words_of_one_deployment_are_one() -> None:
+    """An old GitLab's webhook knows a deployment by its job, the API by its number and its job."""
+    old = report(P.LIVE, 5, revision=A, run="job-9001", also=("job-9001",))
+    polled = gitlab(1, A, P.LIVE, 5)
+    for order in ((old, polled), (polled, old)):
+        assert len(told(*order).deploys) == 1

@@ -121,6 +121,8 @@ async def test_lists_are_filtered_and_checked() -> None:
         assert (await (await c.get(f"{BASE}?kind=undelivered")).json())["dead_letters"] == []
         assert (await c.get(f"{BASE}?kind=lost")).status == 400
         assert (await c.get(f"{BASE}?sauce=plain")).status == 400
+        assert (await c.get(f"{BASE}?before=nonsense")).status == 400
+        assert (await c.get(f"{BASE}?before={ID}")).status == 200
 
 
 async def test_dropping_deletes_for_good() -> None:
