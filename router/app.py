@@ -121,11 +121,13 @@ class App:
     def _make_pollers(self) -> list[Poller]:
         """Return every poller there is, those that are not used, too: what they are called may be watched."""
         chosen = self.settings.polling()
-        projects = [p for s in self.book.services.values() for p in s.gitlab_projects if "{" not in p]
+        named = [p for s in self.book.services.values() for p in s.gitlab_projects]
+        projects = [p for p in named if "{" not in p]
         context = PollerContext(self.clock, chosen, lambda: projects)
         made: list[Poller] = [loader.load(POLLERS, kind)(context) for kind in loader.kinds(POLLERS)]
         has = {p.kind: (bool(chosen[f"{p.kind}_url"]), bool(chosen[f"{p.kind}_token"])) for p in made}
         self.polled = {kind for kind, (url, token) in has.items() if url and token}
+        self.unpolled = [p for p in named if "{" in p] if "gitlab_api" in self.polled else []
         lacking = [k.upper() for k, (url, token) in has.items() if url and not token and k != "pagerduty_api"]
         text, hint = "is empty, and the address of that API is set", "set both, or neither"
         checks.refuse([Problem("environment", f"ROUTER_{k}_TOKEN", text, hint) for k in lacking])
@@ -350,6 +352,10 @@ class App:
             )
         if self.closed_sources:
             log.info("closed_sources", sources=self.closed_sources, why="no secret is configured for them")
+        if self.unpolled:
+            log.info(
+                "projects_not_polled", projects=self.unpolled, why="their names depend on the environment"
+            )
         for target, lack in self.log_only.items():
             log.warning("log_only", target=target, lacks=lack)
         log.info(

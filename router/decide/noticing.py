@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from router.decide.senders import TOLD, UNREADABLE_FOR, WATCH, Noted, begun, ms, row_over
+from router.decide.senders import (
+    MOST_OUTAGES,
+    OUTAGE,
+    OUTAGE_FOR,
+    TOLD,
+    UNREADABLE_FOR,
+    WATCH,
+    Noted,
+    ms,
+    row_over,
+    word_over,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +35,8 @@ if TYPE_CHECKING:
 
 #: A longer pause between two turns of the watch means that nobody listened meanwhile.
 DEAF_AFTER: Final = timedelta(seconds=60)
+#: So often at the most it is noted that a sender was asked.
+ASKED_EVERY: Final = timedelta(seconds=60)
 #: HSET, HSETNX, HINCRBY or HDEL, then a field and its value; of HDEL, fields.
 Edit = tuple[str, ...]
 _ROW: Final = ("bad", "failed", "since", "refused_at", "status", "trouble")
@@ -45,8 +58,8 @@ class Seen(msgspec.Struct, frozen=True):
     """What one process noticed of one sender since its last turn.
 
     ``taken``: its last delivery that was taken, ``heard``: the last of those that count. ``row``: the
-    refusals after ``taken``. ``off``: what it said itself, None where it was not asked. ``expect``: it
-    is to be watched from now on.
+    refusals after ``taken``. ``off``: what it said itself when it was asked last, at ``asked_at``.
+    ``expect``: it is to be watched from now on.
     """
 
     taken: datetime | None = None
@@ -56,6 +69,7 @@ class Seen(msgspec.Struct, frozen=True):
     odd_at: datetime | None = None
     off: str | None = None
     off_since: datetime | None = None
+    asked_at: datetime | None = None
     expect: bool = False
 
 
@@ -98,7 +112,7 @@ def asked(seen: Seen, now: datetime, off: Sequence[SwitchedOff]) -> Seen:
     """It said which of its webhooks do not send to us; none: all is well."""
     since = min((one.since for one in off if one.since), default=seen.off_since or now)
     what = _plain("; ".join(one.what for one in off), 500)
-    return msgspec.structs.replace(seen, off=what, off_since=since if off else None)
+    return msgspec.structs.replace(seen, off=what, off_since=since if off else None, asked_at=now)
 
 
 def expected(seen: Seen) -> Seen:
@@ -126,6 +140,7 @@ def joined(old: Seen, new: Seen) -> Seen:
         odd_at=odd_at,
         off=off.off,
         off_since=off.off_since,
+        asked_at=off.asked_at,
         expect=old.expect or new.expect,
     )
 
@@ -156,8 +171,6 @@ def _heard(source: str, note: Noted, seen: Seen, now: datetime) -> list[Edit]:
     out: list[Edit] = []
     if note.heard is None or seen.heard > note.heard:
         out.append(("HSET", f"heard:{source}", ms(seen.heard)))
-    if now - seen.heard <= DEAF_AFTER:  # else it was heard before an outage that is deaf time by now
-        out.append(("HDEL", f"deaf:{source}"))
     return [*out, ("HDEL", f"expected:{source}")] if note.expected is not None else out
 
 
@@ -196,6 +209,8 @@ def _said(source: str, note: Noted, seen: Seen) -> list[Edit]:
             out.append(("HSETNX", f"off_since:{source}", ms(seen.off_since)))
     elif seen.off is not None and note.off:
         out.append(("HDEL", f"off:{source}", f"off_since:{source}"))
+    if seen.asked_at is not None and (note.asked_at is None or seen.asked_at - note.asked_at >= ASKED_EVERY):
+        out.append(("HSET", f"asked_at:{source}", ms(seen.asked_at)))
     return out
 
 
@@ -213,39 +228,36 @@ def expecting(notes: Mapping[str, Noted], senders: Mapping[str, Sender], now: da
     ]
 
 
-def deaf(
-    notes: Mapping[str, Noted], fresh: Mapping[str, Seen], last: datetime | None, now: datetime
-) -> dict[str, tuple[int, datetime]]:
-    """Return for how many seconds nobody listened to a sender since the last turn, by its name.
+def words(notes: Mapping[str, Noted], fresh: Mapping[str, Seen], now: datetime) -> list[Edit]:
+    """Return the changes by which a sender's word that it is off ends where nobody asks any more.
 
-    With it comes when it was last heard before that. It is nobody's silence.
+    One without a time counts from now on.
     """
-    if last is None or now - last <= DEAF_AFTER:
-        return {}
-    found = {}
-    for source in {*notes, *fresh}:
-        note, seen = notes.get(source, Noted()), fresh.get(source, Seen())
-        heard = max((at for at in (begun(note), seen.heard) if at), default=None)
-        if heard is not None and now - heard > DEAF_AFTER:
-            found[source] = (int((now - max(last, heard)).total_seconds()), heard)
-    return found
+    out: list[Edit] = []
+    for source, note in notes.items():
+        if not note.off or fresh.get(source, Seen()).off is not None:
+            continue
+        if note.asked_at is None:
+            out.append(("HSETNX", f"asked_at:{source}", ms(now)))
+        elif word_over(note, now):
+            out.append(("HDEL", *(f"{what}:{source}" for what in ("off", "off_since", "asked_at"))))
+    return out
 
 
-def listened(now: datetime, deafness: Mapping[str, tuple[int, datetime]]) -> list[Edit]:
-    """Return the changes that say that notes were judged, and for how long nobody listened before."""
-    out: list[Edit] = [("HINCRBY", f"deaf:{source}", str(s)) for source, (s, _) in deafness.items()]
-    return [*out, ("HSET", WATCH, ms(now))]
-
-
-def heard_meanwhile(
-    after: Mapping[str, Noted], deafness: Mapping[str, tuple[int, datetime]], now: datetime
+def listened(
+    outages: Sequence[tuple[datetime, datetime]], last: datetime | None, now: datetime
 ) -> list[Edit]:
-    """Return the changes for those whom another replica heard just as their deaf time was added."""
-    return [
-        ("HDEL", f"deaf:{source}")
-        for source, (_, before) in deafness.items()
-        if (at := after.get(source, Noted()).heard) is not None and at > before and now - at <= DEAF_AFTER
-    ]
+    """Return the changes that say that notes were judged, and since when they were not, if that is long.
+
+    Each outage is a field by its begin: whoever notes it again, or for others, changes nothing else.
+    """
+    out: list[Edit] = []
+    if last is not None and now - last > DEAF_AFTER:  # first: the next turn does not know of it
+        out.append(("HSET", f"{OUTAGE}:{ms(last)}", ms(now)))
+    out.append(("HSET", WATCH, ms(now)))
+    kept = {begin for begin, end in outages[-MOST_OUTAGES:] if now - end <= OUTAGE_FOR}
+    gone = [f"{OUTAGE}:{ms(begin)}" for begin, _ in outages if begin not in kept]
+    return [*out, ("HDEL", *gone)] if gone else out
 
 
 def telling(new: Mapping[str, Alert], over: Mapping[str, Alert]) -> list[Edit]:

@@ -10,15 +10,16 @@ replicas add to each other's notes and never write over them (see :mod:`router.d
 ==========================================  ================================================================
 heard                                       its last authentic delivery that counts
 expected                                    since when the rules expect it, though it was never heard
-deaf                                        for how long nobody listened since then, in seconds
 bad, failed                                 deliveries in a row answered 401 or 403; 400, 413 or 5xx
 since, refused_at, status, trouble          of that row: first and last, the last answer, a poller's reason
 odd_since, odd_at                           the first and last unreadable delivery of a spell
 off, off_since                              its own word that it does not send to us
+asked_at                                    when it was last asked for that word
 ==========================================  ================================================================
 
 Times are milliseconds since 1970. Beside them stand ``told:<alertname>:<sender>``, the alerts that are
-not over, and ``watch``, when the notes were last judged. A field that cannot be read counts as missing.
+not over, ``watch``, when the notes were last judged, and ``outage:<begin>``, the ends of those times in which
+nobody judged, and so maybe nobody listened. A field that cannot be read counts as missing.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from router.model.events import Alert, Severity
 from router.model.keys import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from router.model.deliveries import Manners
     from router.rulebook.senders import Sender
@@ -48,7 +49,14 @@ STREAK: Final = 5
 UNREADABLE_FOR: Final = timedelta(hours=1)
 #: How long after its last refusal a sender that was never heard again is not spoken of any more.
 REFUSED_FOR: Final = timedelta(days=30)
+#: How long its own word counts that it is off, where nobody asks for it any more.
+WORD_FOR: Final = timedelta(hours=24)
+#: An outage that ended earlier is not remembered: no pause may be as long.
+OUTAGE_FOR: Final = timedelta(days=365)
+#: Of more outages than these the oldest are forgotten.
+MOST_OUTAGES: Final = 500
 TOLD: Final = "told:"
+OUTAGE: Final = "outage"
 WATCH: Final = "watch"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,7 +70,10 @@ _SOURCE: Final = re.compile(r"[a-z][a-z0-9_]*").fullmatch
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """What is known of one sender, over all replicas; the fields of the table above."""
+    """What is known of one sender, over all replicas; the fields of the table above.
+
+    ``deaf``: for how many seconds nobody listened since it was last heard, by the outages.
+    """
 
     heard: datetime | None = None
     expected: datetime | None = None
@@ -77,6 +88,7 @@ class Noted(msgspec.Struct, frozen=True):
     odd_at: datetime | None = None
     off: str = ""
     off_since: datetime | None = None
+    asked_at: datetime | None = None
 
 
 def ms(at: datetime) -> str:
@@ -98,12 +110,12 @@ def _text_of(raw: bytes) -> str:
 
 _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     **dict.fromkeys(
-        ("heard", "expected", "since", "refused_at", "odd_since", "odd_at", "off_since"), _time_of
+        ("heard", "expected", "since", "refused_at", "odd_since", "odd_at", "off_since", "asked_at"), _time_of
     ),
-    **dict.fromkeys(("deaf", "bad", "failed", "status"), _count_of),
+    **dict.fromkeys(("bad", "failed", "status"), _count_of),
     **dict.fromkeys(("trouble", "off"), _text_of),
-    WATCH: _time_of,
 }
+_READ_ALL: Final[Mapping[str, Callable[[bytes], Any]]] = {**_READ, WATCH: _time_of, OUTAGE: _time_of}
 _decode_alert: Final = msgspec.json.Decoder(Alert).decode
 
 
@@ -112,10 +124,34 @@ def split(stored: Mapping[str, bytes]) -> tuple[dict[str, Noted], list[str]]:
     fields: dict[str, dict[str, Any]] = {}
     for name, raw in stored.items():
         what, _, source = name.partition(":")
-        if what in Noted.__struct_fields__ and _SOURCE(source) and (value := _READ[what](raw)) is not None:
+        if what in _READ and _SOURCE(source) and (value := _READ[what](raw)) is not None:
             fields.setdefault(source, {})[what] = value
-    notes = {source: Noted(**found) for source, found in fields.items()}
+    missed = outages(stored)
+    notes = {source: _with_deaf(Noted(**found), missed) for source, found in fields.items()}
     return notes, [name.removeprefix(TOLD) for name in stored if name.startswith(TOLD)]
+
+
+def outages(stored: Mapping[str, bytes]) -> list[tuple[datetime, datetime]]:
+    """Return when nobody judged, from when to when, the earliest first."""
+    found = []
+    for name, raw in stored.items():
+        what, _, began = name.partition(":")
+        begin, end = (_time_of(began.encode()), _time_of(raw)) if what == OUTAGE else (None, None)
+        if begin is not None and end is not None:
+            found.append((begin, end))
+    return sorted(found)
+
+
+def _with_deaf(note: Noted, missed: Sequence[tuple[datetime, datetime]]) -> Noted:
+    """Return the note with how much of the outages came after the last word: that is nobody's silence."""
+    at = begun(note)
+    if at is None or not missed:
+        return note
+    total = timedelta()
+    for begin, end in missed:
+        total += max(end - max(begin, at), timedelta())
+        at = max(at, end)
+    return msgspec.structs.replace(note, deaf=int(total.total_seconds()))
 
 
 def junk(stored: Mapping[str, bytes], now: datetime) -> list[str]:
@@ -125,9 +161,9 @@ def junk(stored: Mapping[str, bytes], now: datetime) -> list[str]:
     """
     found = []
     for name, raw in stored.items():
-        what = name.partition(":")[0]
-        read = _alert_of if name.startswith(TOLD) else _READ.get(what, bytes)
-        value = read(raw)
+        what, _, rest = name.partition(":")
+        read = _alert_of if name.startswith(TOLD) else _READ_ALL.get(what, bytes)
+        value = read(raw) if what != OUTAGE or _NUMBER(rest.encode()) else None
         if value is None or (isinstance(value, datetime) and value - now > _AHEAD):
             found.append(name)
     return found
@@ -177,7 +213,7 @@ def alerts(
             _silent(source, note, sender, manner, now),
             _turned_away(source, note, sender, manner, now),
             _unreadable(source, note, sender, now),
-            _switched_off(source, note, sender, manner),
+            _switched_off(source, note, sender, manner, now),
         ):
             if alert is not None:
                 found[f"{alert.labels['alertname']}:{source}"] = alert
@@ -244,8 +280,15 @@ def _unreadable(source: str, note: Noted, sender: Sender | None, now: datetime) 
     return _alert(UNREADABLE, source, sender, since, f"{source}: deliveries cannot be read", text)
 
 
-def _switched_off(source: str, note: Noted, sender: Sender | None, manner: Manners | None) -> Alert | None:
-    if not note.off or note.off_since is None:
+def word_over(note: Noted, now: datetime) -> bool:
+    """True where nobody asks any more: the token is gone, or the webhook, or the project."""
+    return note.asked_at is not None and now - note.asked_at > WORD_FOR
+
+
+def _switched_off(
+    source: str, note: Noted, sender: Sender | None, manner: Manners | None, now: datetime
+) -> Alert | None:
+    if not note.off or note.off_since is None or word_over(note, now):
         return None
     text = f"{source} says that it does not send to us: {note.off}. What happens meanwhile is not told."
     summary = f"{source} has switched us off"

@@ -1,10 +1,11 @@
 """Takes secrets out of a body that is to be shown or kept in a file, and leaves its shape.
 
-By the names of keys (:mod:`router.kit.secrets_in_text` says which), in JSON, in forms, and in either
-inside a string of the other. Under such a key everything goes: strings, numbers, lists and objects; true,
-false and null tell nothing and stay. So do the values of ``variables`` (those of a pipeline), the ``value``
-beside a ``name`` or ``key`` that calls it a secret, passwords in URLs, and the path of incoming webhooks. A
-scrubbed body still parses. What is neither JSON nor a form is searched as text.
+By the names of keys (:mod:`router.kit.secrets_in_text` says which), in JSON, in forms, and in either inside
+a string of the other; where a text sets one (``TOKEN=x``), and by the looks of a token. Under such a key
+everything goes: strings, numbers, lists and objects; true, false and null tell nothing and stay. So do the
+values of ``variables`` (those of a pipeline), the ``value`` beside a ``name`` or ``key`` that calls it a
+secret, passwords in URLs, and the path of incoming webhooks. A scrubbed body still parses. What is neither
+JSON nor a form is searched as text.
 
 All else stays readable: labels, annotations, names. Pure, linear and bounded: nothing is raised, whatever
 the bytes are.

@@ -1,4 +1,4 @@
-"""Finds secrets in text: by the names that stand before them, and in URLs. For :mod:`router.kit.scrub`.
+"""Finds secrets in text: by the names before them, by their looks, and in URLs. For :mod:`router.kit.scrub`.
 
 For strings that people wrote, and for what should be JSON and is not: broken, cut off, or of
 another format. Every expression here is linear in the text: each starts only at a mark (a quote, a
@@ -15,24 +15,33 @@ SCRUBBED: Final = "[scrubbed]"
 
 #: Names are compared by their end, without case, separators, plural and number, so ``X-Api-Key`` and
 #: ``dbPassword2`` go. ``trigger_id``, ``response_url`` and ``webhook_url`` let whoever has them act in Slack.
-#: ``key``, ``incident_key``, ``groupKey``, ``public_key`` and ``secret_name`` are no secrets.
-#: Nor are Slack's ``authorizations`` and ``response_urls``: lists of objects, whose secrets have names.
+#: Slack's ``authorizations`` and ``response_urls`` stay: lists of objects, whose secrets have names.
 _SECRET: Final = re.compile(
     r"(?:(?:token|secret|password|passwd|passphrase|pwd|credential|cookie|signature|jwt|webhookurl"
     r"|(?:api|access|secret|private|signing|encryption|shared|routing|integration|service)key"
     r"|connectionstring|dsn)s?|authorization|triggerid|responseurl)\Z|\Asig\Z"
 )
+#: And by their words, wherever in the name: ``DB_PASSWORD_PROD``, ``secretValue``. No secrets are ``key``,
+#: ``incident_key``, ``groupKey``, ``public_key``, ``tokenizer`` and ``author``.
+_WORDS: Final = frozenset(
+    ("password", "passwords", "passwd", "passphrase", "pwd", "secret", "secrets", "token", "credential",
+     "credentials", "apikey", "apikeys", "bearer", "auth", "authorization", "kubeconfig")
+)  # fmt: skip
+_OF_KEY: Final = frozenset(
+    ("api", "access", "secret", "private", "signing", "ssh", "encryption", "shared", "routing", "integration",
+     "service", "hmac", "master")
+)  # fmt: skip
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SEPARATORS: Final = re.compile(r"[^a-z0-9]+")
 _ESCAPED: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
-#: Of a name only the end matters; and a short name is worth remembering.
+#: Of a long name only the end matters; and a short name is worth remembering.
 _MOST_NAME: Final = 200
 _SHORT: Final = 64
 
 #: A name and what parts it from its value. Quoted, also with the backslashes of JSON inside a string, ...
-_QUOTED: Final = r"""(?<!\\)(?P<run>\\*+)(?P<quote>["'])(?P<name>[^"'\r\n]*+)(?P=quote)\s*+[:=]\s*+"""
+_QUOTED: Final = r"""(?<!\\)(?P<run>\\*+)(?P<quote>["'])(?P<name>[^"'\r\n]*+)(?P=quote)\s*+(?:=>|[:=])\s*+"""
 #: ... or bare, as in forms, YAML and headers.
 _BARE: Final = r"(?<![\w.\[\]-])(?P<bare>[\w.\[\]-]++)[ \t]*+(?P<by>[:=])[ \t]*+"
-_QUOTED_NAME: Final = re.compile(_QUOTED)
 _ANY_NAME: Final = re.compile(f"{_QUOTED}|{_BARE}")
 
 _OPENING: Final = re.compile(r"""(?P<run>\\*+)(?P<quote>["'])|(?P<bracket>[\[{])""")
@@ -44,6 +53,11 @@ _SHORT_STRING: Final = re.compile(r"""\\*+["']([^"'\\\r\n]{1,200})""")
 _TO_SPACE: Final = re.compile(r"""[^\s,;&)}\]"'<>]*""")
 _TO_COMMA: Final = re.compile(r'[^\r\n,;&}\])"]*')
 _TO_LINE_END: Final = re.compile(r'[^\r\n"]*')
+#: In a sentence: one word, with the scheme of an Authorization header before it, or a header's parts.
+_TO_WORD_END: Final = re.compile(r"""(?i)(?:(?:bearer|basic|token|digest)[ \t]+)?[^\s,;&)}\]"'<>]*""")
+_TO_QUOTE: Final = re.compile(r"""[^\r\n"']*""")
+#: A name of several words, such as a header's; "token: expired" is a sentence.
+_SEVERAL: Final = re.compile(r"[A-Za-z0-9][_-][A-Za-z]|[a-z][A-Z]").search
 
 #: ``://user:password@``. A port is no password; nor is the tag of an image with a digest.
 _USER: Final = r""":(?:\\*+/){2}[^\s/:@"'<>\[\]\\]{0,200}:(?!\d{1,5}(?:[/?#\s"'\\,)]|\Z))"""
@@ -58,7 +72,15 @@ _HOOK: Final = re.compile(
     r"(?i)(hooks\.slack(?:-gov)?\.com|discord(?:app)?\.com(?:\\*+/)api(?:\\*+/)webhooks|webhook\.office\.com)"
     r"""(:\d{1,5})?(\\*+/|%2f)[^\s"'<>|)]*"""
 )
-_QUERY: Final = re.compile(r"""((?:(?<=[?&;])|\A)\s?([\w.\[\]%-]++)=)[^&;\s"'<>#]*""")
+_QUERY: Final = re.compile(r"""((?:(?<=[?&;])|\A)\s?([\w.\[\]%-]++)=)[^&;\s"'<>#]+""")
+#: Tokens that tell what they are: GitLab's, Slack's, GitHub's, JSON web tokens, access keys of AWS. An escape
+#: of JSON or of a URL may stand right before one.
+_TOKEN: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
+    r"(?:gl(?:pat|dt|rt|rtr|ptt|cbt|soat|ft|imt|agent|oas)-[\w.-]{8,}+|xox[a-z]-[\w-]{8,}+"
+    r"|xapp-[\w-]{8,}+|gh[opsur]_\w{8,}+|github_pat_\w{8,}+|A[KS]IA[0-9A-Z]{16}(?![A-Za-z0-9])"
+    r"|eyJ[\w-]{8,}+\.(?:eyJ[\w-]*+|[\w-]++\.[\w-]++)(?:\.[\w-]*+)*+)"
+)
 _HEADER: Final = re.compile(
     r"""(?i)(authorization\\*+["']?\s{0,8}[:=]\s{0,8}\\*+["']?(?:bearer|basic|token)\s{1,8})[^\s"',;\\]+"""
 )
@@ -67,14 +89,30 @@ _HEADER: Final = re.compile(
 # -- names
 
 
-def _plain(name: str) -> str:
+def _unescaped(name: str) -> str:
     if "\\u" in name:
         name = _ESCAPED.sub(lambda m: chr(int(m[1], 16)), name)
-    return _SEPARATORS.sub("", name[-_MOST_NAME:].lower()).rstrip("0123456789")
+    return name[-_MOST_NAME:]
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", _unescaped(name).lower()).rstrip("0123456789")
+
+
+def _ends_secret(name: str) -> bool:
+    return _SECRET.search(_plain(name)) is not None
 
 
 def _names_secret(name: str) -> bool:
-    return _SECRET.search(_plain(name)) is not None
+    if _ends_secret(name):
+        return True
+    before = ""
+    for found in _WORD.findall(_unescaped(name)):
+        word = found.lower()
+        if word in _WORDS or (before in _OF_KEY and word in {"key", "keys"}):
+            return True
+        before = word
+    return False
 
 
 _remembered: Final = lru_cache(2048)(_names_secret)
@@ -104,7 +142,8 @@ def is_value(name: str) -> bool:
 
 
 def links(text: str) -> str:
-    """Return the text without the secrets in its URLs, query strings and Authorization headers."""
+    """Return the text without the secrets in its URLs, query strings and headers, and without tokens."""
+    text = _TOKEN.sub(SCRUBBED, text)
     if "=" in text:
         text = _QUERY.sub(lambda m: m[1] + SCRUBBED if is_secret(m[2]) else m[0], text)
     if ":" not in text and "." not in text:
@@ -117,8 +156,11 @@ def links(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a string without what it quotes (``got {"token": "..."}``) and what :func:`links` finds."""
-    if '"' in text or "'" in text:
+    """Return a string without the secrets that it quotes or sets, and what :func:`links` finds.
+
+    ``got {"token": "..."}``, ``export TOKEN=...``, ``X-Some-Token: ...``
+    """
+    if "=" in text or ":" in text:
         text = _replaced(text, _Search(text, whole=False).run())
     return links(text)
 
@@ -161,15 +203,17 @@ class _Search:
 
     def run(self) -> list[_Span]:
         """Return what is to go."""
-        names, at = _ANY_NAME if self._whole else _QUOTED_NAME, 0
-        while (match := names.search(self._text, at)) is not None:
+        at = 0
+        while (match := _ANY_NAME.search(self._text, at)) is not None:
             at = max(self._step(match), match.end())
         return self._spans
 
     def _step(self, match: re.Match[str]) -> int:
         """Look at one name; return where to go on."""
-        name = match["bare"] if self._whole and match["bare"] is not None else match["name"]
-        name = name.rstrip("\\")  # those of the quote after it
+        bare = match["bare"] is not None
+        name = (match["bare"] if bare else match["name"]).rstrip("\\")  # those of the quote after it
+        if bare and not self._whole:
+            return self._hide(match, name) if self._sets(match, name) else match.end()
         if is_secret(name) or is_variables(name) or name == "data_base64":
             return self._hide(match, name)
         if is_name(name):
@@ -180,6 +224,14 @@ class _Search:
                 return self._hide(match, name)
             self._named, self._valued = -1, match.end()
         return match.end()
+
+    def _sets(self, match: re.Match[str], name: str) -> bool:
+        """True where a sentence sets a secret: ``TOKEN=x``, ``--password=x``, ``X-Some-Token: x``."""
+        after = self._text[match.end() : match.end() + 1]
+        if match["by"] == ":":
+            return _SEVERAL(name) is not None and _ends_secret(name)
+        tight = match.end("bare") + 1 == match.end()
+        return tight and after not in {"", "=", "~", " ", "\n"} and is_secret(name)
 
     def _pair(self, match: re.Match[str]) -> None:
         """Of ``"name": "PASSWORD", "value": "..."``, in either order, the value goes."""
@@ -194,10 +246,12 @@ class _Search:
         self._valued = -1
 
     def _hide(self, match: re.Match[str], name: str) -> int:
-        by = match["by"] if self._whole and match["bare"] is not None else ""
-        rest = _TO_SPACE if by == "=" else _TO_COMMA
-        if _plain(name).endswith(("authorization", "cookie", "cookies")):
-            rest = _TO_LINE_END
+        by = match["by"] if match["bare"] is not None else ""
+        long = _plain(name).endswith(("authorization", "cookie", "cookies"))
+        if self._whole:
+            rest = _TO_LINE_END if long else _TO_SPACE if by == "=" else _TO_COMMA
+        else:
+            rest = _TO_QUOTE if long and by == ":" else _TO_WORD_END if by else _TO_COMMA
         span = self._value(match.end(), len(self._text), rest, strict=self._whole and not by)
         if span.quote:
             span = span._replace(quote="" if by else match["run"] + match["quote"])

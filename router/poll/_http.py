@@ -50,11 +50,15 @@ class Words(NamedTuple):
 
 
 class Refused(PollFailed):
-    """An answer other than 200, its ``status``: the API is there, and does not give this."""
+    """An answer other than 200, 401 and 429, its ``status``: the API is there, and does not give this."""
 
     def __init__(self, detail: str, status: int) -> None:
         super().__init__(detail)
         self.status = status
+
+
+class Stop(PollFailed):
+    """A failure that the next question would meet, too: whoever asks for many things stops here."""
 
 
 class Redirected(PollFailed):
@@ -121,13 +125,12 @@ class Api:
         except TimeoutError as exc:
             raise PollFailed(f"{self.url} did not answer within {self._bounds.timeout_s:g} s") from exc
         except (aiohttp.ClientSSLError, ssl.SSLError) as exc:
-            raise PollFailed(
+            raise Stop(
                 f"the TLS certificate of {self.url} is not trusted, or is another host's; {self._words.trust}"
             ) from exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:  # their texts may quote headers
-            raise PollFailed(
-                f"{self.url} cannot be reached ({type(exc).__name__}); {self._words.address}"
-            ) from exc
+            kind = Stop if isinstance(exc, aiohttp.ClientConnectorError) else PollFailed
+            raise kind(f"{self.url} cannot be reached ({type(exc).__name__}); {self._words.address}") from exc
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -143,7 +146,7 @@ class Api:
         try:
             return ssl.create_default_context(cafile=self._ca_file or None)
         except (OSError, ValueError) as exc:
-            raise PollFailed(
+            raise Stop(
                 f"{self._words.ca} cannot be used ({type(exc).__name__}): it must hold certificates in PEM "
                 "form"
             ) from exc
@@ -160,13 +163,12 @@ class Api:
                 response.headers.get("Location", ""),
             )
         if status == 401:
-            raise PollFailed(f"{self.url} does not accept the token (401); {words.account}")
+            raise Stop(f"{self.url} does not accept the token (401); {words.account}")
         if status == 429:
             pause = retry_after_s(response.headers.get("Retry-After"))
             after = f", Retry-After: {pause:g} s" if pause else ""
-            raise Refused(
-                f"{self.url} is asked too often (429{after}); raise ROUTER_POLL_SECONDS, or its rate limit",
-                status,
+            raise Stop(
+                f"{self.url} is asked too often (429{after}); raise ROUTER_POLL_SECONDS, or its rate limit"
             )
         advice = words.advice.get(status, words.otherwise)
         raise Refused(f"{self.url} answered {status}; {advice}", status)

@@ -4,7 +4,8 @@ First all applications, as few fields of each as do: that list can be selected f
 only a fixed set of fields, without uid, history and result of the sync
 (``pkg/apiclient/application/forwarder_overwrite.go``). Then each application whose operation is
 young and of which something has changed since it was last asked for. It is handed over in the form of an
-Application, cut down to what the source ``argocd`` reads, with the URL that people use.
+Application, cut down to what the source ``argocd`` reads, with the URL that people use. One that is not
+given, or not as it should be, is left out until it is.
 
 Needs an account's token with ``applications, get``; without that right Argo CD does not refuse the list
 but shows an empty one.
@@ -17,6 +18,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+import structlog
 
 from router.kit import wire
 from router.model.errors import PollFailed
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.ports import PollerContext, PollerFactory
+
+log = structlog.get_logger(__name__)
 
 #: Older operations are old news.
 NEWS: Final = timedelta(hours=24)
@@ -131,41 +135,49 @@ class ArgoCDApi:
             context.settings.get("argocd_api_ca", "").strip(),
         )
         self._known: dict[str, _Known] = {}
+        self._left_out: dict[str, str] = {}
         self._people_url = ""
 
     async def fetch(self) -> Fetched:
         """Return the applications with operations of the last 24 hours, the newest operation first.
 
+        An application that cannot be read is told as it was last read, if it was. What would befall the next
+        question, too, ends the asking: what was read by then is handed over.
+
         Raises:
-            PollFailed: Argo CD did not answer as it should.
+            PollFailed: Argo CD gave no list, or none of the applications.
         """
         began, limits = self._clock.monotonic(), self._limits
         young = self._young(await self._api.document("api/v1/applications", fields=",".join(FIELDS)))
-        known: dict[str, _Known] = {}
-        asked, refused = 0, None
-        for name, listed in young.items():
-            before = self._known.get(name)
-            running = wire.text(listed, "status", "operationState", "phase") in {"Running", "Terminating"}
-            if before is not None and before.listed == listed and not running:
-                known[name] = before
+        self._forget(young)
+        asked, read, stopped = 0, 0, False
+        failed: PollFailed | None = None
+        # Those that failed come last: where each takes its whole time, nobody else would be asked for.
+        for name in sorted(young, key=self._left_out.__contains__):
+            if self._is_known(name, young[name]):
+                read += 1
                 continue
-            if asked >= limits.max_asked or self._clock.monotonic() - began > limits.patience_s:
+            if stopped or asked >= limits.max_asked or self._clock.monotonic() - began > limits.patience_s:
                 continue
             asked += 1
-            namespace, _, app = name.partition("/")
             try:
-                answer = await self._api.document(f"api/v1/applications/{app}", appNamespace=namespace)
-                known[name] = _Known(listed, _cut(answer))
-            except _http.Refused as exc:  # deleted meanwhile, or not for us to see
-                refused = exc
-        if refused is not None and not known:
-            raise refused
-        self._known = known
+                await self._ask(name, young[name])
+                read += 1
+            except PollFailed as exc:
+                failed, stopped = exc, isinstance(exc, _http.Stop)
+                if not stopped:
+                    self._leave_out(name, exc)
+        if failed is not None and not read:
+            raise failed
+        if failed is not None and stopped:
+            log.warning("poll_cut_short", poller=self.kind, error=failed.detail)
+        known = [self._known[name].app for name in young if name in self._known]
         if not known:
             return Fetched()
-        context, since = {"argocdUrl": await self._for_people()}, self._clock.now() - NEWS
+        url = self._people_url if stopped else await self._for_people()
+        context, since = {"argocdUrl": url}, self._clock.now() - NEWS
         return Fetched(
-            [msgspec.json.encode({"context": context, "app": _since(x.app, since)}) for x in known.values()]
+            [msgspec.json.encode({"context": context, "app": _since(app, since)}) for app in known]
         )
 
     async def close(self) -> None:
@@ -187,6 +199,33 @@ class ArgoCDApi:
                 found.append((started, f"{namespace}/{name}", item))
         found.sort(key=lambda one: one[:2], reverse=True)
         return {name: item for _, name, item in found}
+
+    def _forget(self, young: Mapping[str, Any]) -> None:
+        """Forget what is old news by now, or gone."""
+        for memory in (self._known, self._left_out):
+            for name in memory.keys() - young.keys():
+                del memory[name]
+
+    def _is_known(self, name: str, listed: Mapping[str, Any]) -> bool:
+        """True where nothing has changed since it was asked for; of a running operation that is not shown."""
+        running = wire.text(listed, "status", "operationState", "phase") in {"Running", "Terminating"}
+        before = self._known.get(name)
+        return before is not None and before.listed == listed and not running
+
+    async def _ask(self, name: str, listed: Mapping[str, Any]) -> None:
+        """Read one application into memory."""
+        namespace, _, app = name.partition("/")
+        answer = await self._api.document(f"api/v1/applications/{app}", appNamespace=namespace)
+        self._known[name] = _Known(listed, _cut(answer))
+        self._left_out.pop(name, None)
+
+    def _leave_out(self, name: str, why: PollFailed) -> None:
+        """Go on without an application, and say so once."""
+        if isinstance(why, _http.Refused) and why.status < 500:  # deleted meanwhile, or not for us to see
+            self._known.pop(name, None)
+        if self._left_out.get(name) != why.detail:
+            self._left_out[name] = why.detail
+            log.warning("application_not_polled", poller=self.kind, application=name, error=why.detail)
 
     async def _for_people(self) -> str:
         """Return Argo CD's address as people use it, "" where it does not say; asked for until it does."""

@@ -42,6 +42,8 @@ NEWS: Final = timedelta(hours=24)
 PER_PAGE: Final = 100
 #: Of one project's deployments; beyond are its oldest of the day.
 MAX_PAGES: Final = 3
+#: So often in a row a project's webhooks are not shown before they count as asked about.
+TRIES: Final = 3
 
 
 class Limits(NamedTuple):
@@ -85,6 +87,13 @@ _WORDS: Final = _http.Words(
 )
 
 
+class _Hooks(NamedTuple):
+    """Those of a project's webhooks to us that are disabled, and when that was seen."""
+
+    at: datetime
+    off: Sequence[SwitchedOff] = ()
+
+
 class GitLabApi:
     """The poller; one HTTP session, opened at the first fetch."""
 
@@ -106,47 +115,52 @@ class GitLabApi:
         self._external_url = context.settings.get("external_url", "")
         self._next = ""  # the first path that the next fetch asks for
         self._projects: dict[str, dict[str, Any]] = {}
-        self._off: dict[str, Sequence[SwitchedOff]] = {}  # of every project asked; none where not allowed
+        self._hooks: dict[str, _Hooks] = {}  # of every project asked; none where not allowed
+        self._unseen: dict[str, int] = {}  # how often in a row its webhooks were not shown
         self._left_out: dict[str, str] = {}
 
     async def fetch(self) -> Fetched:
         """Return the deployments of the last 24 hours, and the webhooks that are switched off.
 
-        A project that GitLab does not give is left out. Any other failure ends the round: what was
-        read by then is handed over, and the next fetch begins where this one ended.
+        A project that GitLab does not give, or not as it should be, is left out. What would befall the next
+        question, too, ends the round: what was read by then is handed over, and the next fetch begins where
+        this one ended.
 
         Raises:
-            PollFailed: GitLab gave none of the projects, or failed at the first.
+            PollFailed: GitLab gave none of the projects.
         """
         paths = sorted({p for p in self._catalogue() if _PATH(p)})
         self._forget(paths)
-        began = self._clock.monotonic()
+        began, turn = self._clock.monotonic(), self._turn(paths)
         bodies: list[bytes] = []
-        read, hooks, refused = 0, False, None
-        for path in self._turn(paths):
+        read, seen = 0, False
+        failed: PollFailed | None = None
+        for path in turn:
             if self._clock.monotonic() - began > self._limits.patience_s:
                 break
             self._next = f"{path}\0"  # whatever is behind it
             try:
-                found = await self._deployments(path)
-                hooks |= await self._hooks(path)
-            except PollFailed as exc:
-                if isinstance(exc, _http.Refused) and exc.status != 429:
-                    self._leave_out(path, refused := exc)
-                    continue
-                if not read:
-                    raise
-                self._next = path
+                await self._deployments(path, bodies)
+                read += 1
+                self._left_out.pop(path, None)
+                seen |= await self._look(path)
+            except _http.Stop as exc:
+                failed = exc
+                self._not_seen(path, exc)
+                if path != turn[0]:  # else it had its chance, and others would never have theirs
+                    self._next = path
                 break
-            self._left_out.pop(path, None)
-            bodies += found
-            read += 1
-        if refused is not None and not read:
-            raise refused
-        off = [one for path in sorted(self._off) for one in self._off[path]]
+            except PollFailed as exc:
+                failed = exc
+                self._leave_out(path, exc)
+        if failed is not None and not read and not bodies:
+            raise failed
+        if isinstance(failed, _http.Stop):
+            log.warning("poll_cut_short", poller=self.kind, error=failed.detail)
+        off = [one for path in sorted(self._hooks) for one in self._hooks[path].off]
         # Some disabled webhook is known at once; that there is none, only when all were asked.
-        well = len(self._off) == len(paths)
-        return Fetched(bodies, frozenset({self.source} if hooks and (off or well) else ()), off)
+        well = len(self._hooks) == len(paths)
+        return Fetched(bodies, frozenset({self.source} if seen and (off or well) else ()), off)
 
     async def close(self) -> None:
         """Give back the connections."""
@@ -159,22 +173,30 @@ class GitLabApi:
 
     def _forget(self, paths: Sequence[str]) -> None:
         """Forget what is no longer in the catalogue."""
-        for memory in (self._projects, self._off, self._left_out):
+        for memory in (self._projects, self._hooks, self._unseen, self._left_out):
             for path in memory.keys() - set(paths):
                 del memory[path]
 
-    def _leave_out(self, path: str, why: _http.Refused) -> None:
+    def _leave_out(self, path: str, why: PollFailed) -> None:
         """Go on without a project, and say so once."""
-        self._projects.pop(path, None)  # deleted, and maybe made anew with another number
-        self._unseen(path, why)
+        if isinstance(why, _http.Refused):
+            self._projects.pop(path, None)  # deleted, and maybe made anew with another number
+        self._not_seen(path, why)
         if self._left_out.get(path) != why.detail:
             self._left_out[path] = why.detail
             log.warning("project_not_polled", poller=self.kind, project=path, error=why.detail)
 
-    def _unseen(self, path: str, why: _http.Refused) -> None:
-        """Forget about webhooks that may not be seen; what GitLab only failed to show is as it was."""
-        before = self._off.get(path, ())
-        self._off[path] = before if why.status >= 500 else ()
+    def _not_seen(self, path: str, why: PollFailed) -> None:
+        """Forget webhooks that may not be seen; what GitLab only failed to show is as it was, for a day.
+
+        A project that was never seen is given some tries: right after a start "none is disabled" would
+        end an incident. But it does not keep that word from the others for ever.
+        """
+        now, before = self._clock.now(), self._hooks.get(path)
+        tries = self._unseen[path] = self._unseen.get(path, 0) + 1
+        refused = isinstance(why, _http.Refused) and why.status < 500
+        if refused or (tries >= TRIES if before is None else now - before.at > NEWS):
+            self._hooks[path] = _Hooks(now)
 
     async def _project(self, path: str) -> dict[str, Any]:
         """Return what webhooks tell of a project; asked for once."""
@@ -195,11 +217,10 @@ class GitLabApi:
             self._projects[path] = {"id": number} | {n: wire.text(found, n, limit=1000) for n in names}
         return self._projects[path]
 
-    async def _deployments(self, path: str) -> list[bytes]:
-        """Return the project's deployments of the last 24 hours as Deployment Hooks, the newest first."""
+    async def _deployments(self, path: str, bodies: list[bytes]) -> None:
+        """Add the project's deployments of the last 24 hours as Deployment Hooks, the newest first."""
         project = await self._project(path)
         since = self._clock.now() - NEWS
-        bodies: list[bytes] = []
         for page in range(1, MAX_PAGES + 1):
             listed = await self._api.array(
                 f"api/v4/projects/{project['id']}/deployments",
@@ -212,17 +233,16 @@ class GitLabApi:
             bodies += [msgspec.json.encode(as_hook(one, project)) for one in listed if _is_news(one, since)]
             if len(listed) < PER_PAGE:
                 break
-        return bodies
 
-    async def _hooks(self, path: str) -> bool:
-        """Note the project's webhooks to us that are disabled; False where the token may not see them."""
+    async def _look(self, path: str) -> bool:
+        """Note the project's webhooks to us that are disabled; False where they were not shown."""
         number = self._projects[path]["id"]
         try:
             listed = await self._api.array(f"api/v4/projects/{number}/hooks", per_page=str(PER_PAGE))
-        except _http.Refused as exc:
-            if exc.status == 429:
-                raise
-            self._unseen(path, exc)
+        except _http.Stop:
+            raise
+        except PollFailed as exc:
+            self._not_seen(path, exc)
             return False
         off = []
         for hook in listed:
@@ -230,7 +250,8 @@ class GitLabApi:
             if how and _http.leads_to_us(url, self.source, self._external_url):
                 name = wire.text(hook, "id", limit=40)
                 off.append(SwitchedOff(self.source, f"webhook {name} of {path} is disabled {how}"))
-        self._off[path] = off
+        self._hooks[path] = _Hooks(self._clock.now(), off)
+        self._unseen.pop(path, None)
         return True
 
 

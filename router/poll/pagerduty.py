@@ -74,13 +74,14 @@ class PagerDutyApi:
         self._external_url = context.settings.get("external_url", "")
 
     async def fetch(self) -> Fetched:
-        """Return the webhook subscriptions to us that are switched off; nothing asked where none leads to us.
+        """Return the webhook subscriptions to us that are switched off; where none leads to us, none is.
 
         Raises:
             PollFailed: PagerDuty did not answer as it should.
         """
-        ours = [one for one in await self._subscriptions() if self._is_ours(one)]
-        if not ours:
+        found, whole = await self._subscriptions()
+        ours = [one for one in found if self._is_ours(one)]
+        if not ours and not whole:
             return Fetched()
         off = [SwitchedOff(self.source, f"{_name(one)} {how}") for one in ours if (how := _how(one))]
         return Fetched(asked=frozenset({self.source}), off=off)
@@ -89,7 +90,8 @@ class PagerDutyApi:
         """Give back the connections."""
         await self._api.close()
 
-    async def _subscriptions(self) -> list[Any]:
+    async def _subscriptions(self) -> tuple[list[Any], bool]:
+        """Return the first of them, and whether these are all."""
         found: list[Any] = []
         for page in range(MAX_PAGES):
             answer = await self._api.document(
@@ -102,8 +104,8 @@ class PagerDutyApi:
                 )
             found += listed
             if answer.get("more") is not True:
-                break
-        return found
+                return found, True
+        return found, False
 
     def _is_ours(self, subscription: Any) -> bool:
         url = wire.text(subscription, "delivery_method", "url", limit=2000)

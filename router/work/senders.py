@@ -153,10 +153,9 @@ class Senders:
             if judges:
                 edits += noticing.expecting(notes, self._book().senders, now)
             edits += noticing.edits(notes, fresh, now)
-            deafness = {}
             if judges:
-                deafness = noticing.deaf(notes, fresh, judging.watched(stored), now)
-                edits += noticing.listened(now, deafness)
+                edits += noticing.words(notes, fresh, now)
+                edits += noticing.listened(judging.outages(stored), judging.watched(stored), now)
             if edits:
                 stored = await self._notes.note_senders(edits)
         except BaseException:
@@ -166,9 +165,6 @@ class Senders:
             }
             raise
         self._known, _ = judging.split(stored)
-        if late := noticing.heard_meanwhile(self._known, deafness, now):
-            stored = await self._notes.note_senders(late)
-            self._known, _ = judging.split(stored)
         return stored
 
     async def _judge(self, before: Mapping[str, Alert]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from router import settings
 from router.app import App
@@ -16,6 +17,8 @@ from router.store.keys import SENDERS
 from tests.conftest import wait_for
 from tests.fakes import senders
 from tests.fakes.argocd import TOKEN, FakeArgoCD, application
+from tests.fakes.gitlab import TOKEN as GITLAB_TOKEN
+from tests.fakes.gitlab import FakeGitLab
 from tests.flows.harness import ROUTING_KEY, Client, client, environ, iso, running, write_rules
 
 if TYPE_CHECKING:
@@ -122,6 +125,24 @@ async def test_a_wrong_secret_is_an_incident(env: dict[str, str]) -> None:
             return (await about(c, "SenderTurnedAway")) == {"gitlab": "resolved"}
 
         await wait_for(over, "the incident is over")
+
+
+async def test_projects_that_cannot_be_polled_are_named(env: dict[str, str], tmp_path: Path) -> None:
+    """A project whose name depends on the environment is not asked for, and the log says so at the start."""
+    catalogue = """
+services:
+  - {name: payment-service, gitlab_projects: [shop/payment-service, "shop/{environment}-payments"]}
+"""
+    write_rules(tmp_path / "rules", {"senders.yaml": WATCH, "services.yaml": catalogue})
+    async with FakeGitLab() as gitlab:
+        gitlab.add("shop/payment-service")
+        env |= {"ROUTER_GITLAB_API_URL": gitlab.url, "ROUTER_GITLAB_API_TOKEN": GITLAB_TOKEN}
+        with capture_logs() as logs:
+            async with running(env):
+                await gitlab.arrived(2)
+        assert all("environment" not in path for path in gitlab.raw)
+    (told,) = [line for line in logs if line["event"] == "projects_not_polled"]
+    assert (told["log_level"], told["projects"]) == ("info", ["shop/{environment}-payments"])
 
 
 async def test_polling_fills_in_what_was_lost(env: dict[str, str]) -> None:

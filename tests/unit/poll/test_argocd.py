@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from router.model.errors import PollFailed, Rejected
 from router.model.events import DeployPhase
@@ -162,6 +164,110 @@ async def test_an_application_that_was_deleted_meanwhile_is_left_out(vendor, pol
     vendor.put(application("other", "2026-03-01T10:10:00Z", "2026-03-01T10:11:00Z"))
     vendor.applications["argocd/other"]["metadata"]["namespace"] = "gone"
     assert [r.origin for r in told((await poller.fetch()).bodies)] == ["argocd/payment-service"]
+
+
+def serve(vendor, name, answer):
+    """Answer this in place of an application; an answer of None does not come in time."""
+    usual = vendor.handle
+
+    async def handle(path, request, body):
+        if not path.endswith(f"/{name}"):
+            return await usual(path, request, body)
+        if answer is None:
+            await asyncio.Event().wait()
+        return web.Response(
+            status=answer if isinstance(answer, int) else 200, text=answer if isinstance(answer, str) else ""
+        )
+
+    vendor.handle = handle
+    return usual
+
+
+#: What is no application: a page of a proxy, another JSON, too much, nothing in time, an error.
+JUNK = ["<html>timed out</html>", "[1]", '{"a": "' + "x" * 100_000 + '"}', None, 502]
+SMALL = {"timeout_s": 0.3, "max_bytes": 90_000}
+
+
+@pytest.mark.parametrize("answer", JUNK)
+async def test_one_application_that_fails_is_left_out(vendor, clock, answer):
+    """The others are handed over and remembered, the log names it once, and it is told once it is given."""
+    vendor.put(*(application(f"app-{n}", f"2026-03-01T10:0{n + 2}:00Z", FINISHED) for n in range(3)))
+    usual = serve(vendor, "app-2", answer)
+    poller = build(vendor.url, clock, **SMALL)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert [r.origin[-5:] for r in told((await poller.fetch()).bodies)] == ["app-1", "app-0", "rvice"]
+    assert [(one["event"], one["application"]) for one in logs] == [
+        ("application_not_polled", "argocd/app-2")
+    ]
+    assert vendor.requests.count(f"{LISTING}/app-1") == 1
+    vendor.handle = usual
+    assert told((await poller.fetch()).bodies)[0].origin == "argocd/app-2", "the newest is first"
+    await poller.close()
+
+
+@pytest.mark.parametrize("answer", JUNK)
+async def test_applications_that_all_fail_are_a_failure(vendor, clock, answer):
+    """Where none can be read the poll has failed, also with what an earlier one remembers."""
+    poller = build(vendor.url, clock, **SMALL)
+    usual = serve(vendor, "payment-service", answer)
+    await failure(poller)
+    vendor.handle = usual
+    assert len((await poller.fetch()).bodies) == 1
+    vendor.applications["argocd/payment-service"]["status"]["health"]["status"] = "Degraded"
+    serve(vendor, "payment-service", answer)
+    await failure(poller)
+    vendor.handle = usual
+    assert len((await poller.fetch()).bodies) == 1
+    await poller.close()
+
+
+async def test_an_application_that_fails_is_told_as_it_was_last_read(vendor, poller):
+    """What changed of it is not known yet; that it was deployed is."""
+    vendor.put(application("other", "2026-03-01T10:10:00Z", "2026-03-01T10:11:00Z"))
+    first = (await poller.fetch()).bodies
+    vendor.applications["argocd/other"]["status"]["health"]["status"] = "Degraded"
+    serve(vendor, "other", "<html>")
+    assert (await poller.fetch()).bodies == first
+
+
+async def test_applications_that_fail_keep_no_others_waiting(vendor):
+    """Where some take all the patience each time, the others are asked for before them."""
+
+    class Slow(ManualClock):
+        def monotonic(self):
+            self.seconds += 25
+            return self.seconds
+
+    vendor.put(*(application(f"app-{n}", f"2026-03-01T10:0{n + 2}:00Z", FINISHED) for n in range(4)))
+    serve(vendor, "app-3", "<html>")
+    poller = build(vendor.url, Slow())
+    rounds = [[r.origin[-5:] for r in told((await poller.fetch()).bodies)] for _ in range(3)]
+    assert rounds == [["app-2"], ["app-2", "app-1", "app-0"], ["app-2", "app-1", "app-0", "rvice"]]
+    await poller.close()
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_refusal_of_all_ends_the_asking(vendor, clock, status):
+    """After 401 or 429 nothing else is asked; what was read is handed over, and the log says why."""
+    vendor.put(*(application(f"app-{n}", f"2026-03-01T10:0{n + 2}:00Z", FINISHED) for n in range(3)))
+    usual = serve(vendor, "app-1", status)
+    poller = build(vendor.url, clock)
+    with capture_logs() as logs:
+        assert [r.origin[-5:] for r in told((await poller.fetch()).bodies)] == ["app-2"]
+    assert [one["event"] for one in logs] == ["poll_cut_short"]
+    assert str(status) in logs[0]["error"]
+    assert vendor.requests == [LISTING, f"{LISTING}/app-2", f"{LISTING}/app-1"]
+    vendor.handle = usual
+    assert len((await poller.fetch()).bodies) == 4
+    await poller.close()
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_refusal_of_all_before_anything_was_read_is_a_failure(vendor, poller, status):
+    """With nothing to hand over the poll has failed."""
+    serve(vendor, "payment-service", status)
+    assert str(status) in await failure(poller)
 
 
 async def test_applications_that_are_all_refused_are_a_failure(vendor, poller):

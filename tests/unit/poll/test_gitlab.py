@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from router.model.errors import PollFailed
@@ -71,6 +73,25 @@ def build(url, clock=None, token=TOKEN, projects=(SHOP,), external_url="", ca_fi
     }
     context = PollerContext(clock or ManualClock(), settings, lambda: projects)
     return gitlab.GitLabApi(context, gitlab.Limits(**limits))
+
+
+def serve(vendor, part, answer):
+    """Answer this to questions whose path has that part; an answer of None does not come in time."""
+    usual = vendor.handle
+
+    async def handle(path, request, body):
+        if part not in path:
+            return await usual(path, request, body)
+        if answer is None:
+            await asyncio.Event().wait()
+        return web.Response(status=200, text=answer or "")
+
+    vendor.handle = handle
+
+
+#: What is no list: a page of a proxy, another JSON, too much, nothing in time.
+JUNK = ["<html>timed out</html>", '{"a": 1}', "[" + " " * 100_000 + "]", None]
+SMALL = {"timeout_s": 0.3, "max_bytes": 90_000}
 
 
 def several(vendor, count):
@@ -363,6 +384,45 @@ async def test_webhooks_that_gitlab_fails_to_show_are_as_they_were(vendor):
     await poller.close()
 
 
+@pytest.mark.parametrize("answer", JUNK)
+async def test_junk_in_place_of_webhooks_loses_no_deployment(vendor, clock, answer):
+    """What was found of a project is handed over; of its webhooks nothing is known, and the log is quiet."""
+    serve(vendor, "/4711/hooks", answer)
+    poller = build(vendor.url, clock, projects=[SHOP, *several(vendor, 1)], **SMALL)
+    with capture_logs() as logs:
+        for n in range(4):
+            fetched = await poller.fetch()
+            assert [r.origin for r in told(fetched)] == ["shop/app-0", SHOP]
+            assert fetched.asked == (ASKED if n >= gitlab.TRIES - 1 else frozenset())
+    assert logs == []
+    await poller.close()
+
+
+async def test_webhooks_that_are_not_shown_for_a_day_are_forgotten(vendor, clock):
+    """A webhook that was off stays off while GitLab fails to show it, and not for ever."""
+    poller = build(vendor.url, clock, projects=[SHOP, *several(vendor, 1)])
+    vendor.hooks[4711] = [hook(31, OURS, "disabled")]
+    await poller.fetch()
+    vendor.broken[HOOKS] = 500
+    clock.seconds += 23 * 3600
+    assert len((await poller.fetch()).off) == 1
+    clock.seconds += 2 * 3600
+    fetched = await poller.fetch()
+    assert (fetched.asked, fetched.off) == (ASKED, [])
+    await poller.close()
+
+
+@pytest.mark.parametrize("answer", JUNK)
+async def test_one_project_that_fails_keeps_no_word_from_the_others(vendor, clock, answer):
+    """After a start a project that is never read is waited for, and then the others are well without it."""
+    serve(vendor, "/4711", answer)
+    poller = build(vendor.url, clock, projects=[SHOP, *several(vendor, 1)], **SMALL)
+    vendor.hooks[1] = [hook(31, OURS)]
+    rounds = [await poller.fetch() for _ in range(4)]
+    assert [r.asked for r in rounds] == [frozenset(), frozenset(), ASKED, ASKED]
+    await poller.close()
+
+
 async def test_that_all_is_well_is_only_said_of_all(vendor):
     """With more projects than one fetch asks, the first rounds do not end what was told before."""
     paths = several(vendor, 3)
@@ -432,6 +492,35 @@ async def test_a_project_that_is_not_given_is_left_out(vendor, status):
     del vendor.broken[DEPLOYMENTS]
     assert len(told(await poller.fetch())) == 3
     await poller.close()
+
+
+@pytest.mark.parametrize("answer", JUNK)
+async def test_a_project_that_is_answered_with_junk_is_left_out(vendor, clock, answer):
+    """A timeout, another document or one that is too large is one project's, and is logged once."""
+    serve(vendor, "/1/deployments", answer)
+    poller = build(vendor.url, clock, projects=several(vendor, 3), **SMALL)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert sorted(r.origin[-1] for r in told(await poller.fetch())) == ["1", "2"]
+    assert [(one["event"], one["project"]) for one in logs] == [("project_not_polled", "shop/app-0")]
+    await poller.close()
+
+
+async def test_a_page_that_fails_keeps_those_before_it(vendor, poller):
+    """Of a project whose second page is junk the first one is told, and the project is logged."""
+    vendor.deploy(*(deployment(n, f"2026-03-01T{n // 60:02}:{n % 60:02}:00Z") for n in range(1, 121)))
+    await poller.fetch()
+    usual = vendor.handle
+
+    async def handle(path, request, body):
+        if request.query.get("page") == "2":
+            return web.Response(text="<html>")
+        return await usual(path, request, body)
+
+    vendor.handle = handle
+    with capture_logs() as logs:
+        assert len((await poller.fetch()).bodies) == 100
+    assert [one["event"] for one in logs] == ["project_not_polled"]
 
 
 @pytest.mark.parametrize(
@@ -521,13 +610,27 @@ async def test_a_list_that_is_none_is_a_failure(vendor, poller):
     assert "no JSON array" in await failure(poller)
 
 
-@pytest.mark.parametrize("path", [PROJECT, DEPLOYMENTS, HOOKS])
+@pytest.mark.parametrize("path", [PROJECT, DEPLOYMENTS])
 async def test_being_asked_too_often_names_the_pause(vendor, poller, path):
     """429 is told with the pause that GitLab wants, whichever question was too much."""
     vendor.broken[path] = 429
     text = await failure(poller)
     assert "Retry-After: 60 s" in text
     assert "ROUTER_POLL_SECONDS" in text
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_being_refused_at_the_webhooks_keeps_the_deployments(vendor, status):
+    """The round ends there and the log says why; the next one begins there, and does not stay."""
+    vendor.broken["/api/v4/projects/2/hooks"] = status
+    poller = build(vendor.url, projects=several(vendor, 3))
+    with capture_logs() as logs:
+        assert [r.origin[-1] for r in told(await poller.fetch())] == ["0", "1"]
+        assert [r.origin[-1] for r in told(await poller.fetch())] == ["1"]
+        assert [r.origin[-1] for r in told(await poller.fetch())] == ["2", "0", "1"]
+    assert {one["event"] for one in logs} == {"poll_cut_short"}
+    assert str(status) in logs[0]["error"]
+    await poller.close()
 
 
 async def test_a_failure_on_the_way_keeps_what_was_read(vendor):

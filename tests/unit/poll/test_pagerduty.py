@@ -111,11 +111,19 @@ async def test_one_of_several_is_told(vendor, poller):
     ],
 )
 async def test_only_subscriptions_to_us_count(vendor, poller, url, ours):
-    """By path and host; where none leads to us nothing was asked."""
+    """By path and host; where none leads to us, none of ours is off."""
     vendor.subscriptions = {"P1": subscription("P1", url, active=False)}
     fetched = await poller.fetch()
     assert bool(fetched.off) is ours
-    assert fetched.asked == (ASKED if ours else frozenset())
+    assert fetched.asked == ASKED
+
+
+async def test_a_subscription_that_is_gone_is_off_no_more(vendor, poller):
+    """One that was deleted, or made anew under another URL, is not off for ever."""
+    vendor.add(subscription("POURS", OURS, active=False))
+    assert (await poller.fetch()).off
+    del vendor.subscriptions["POURS"]
+    assert await poller.fetch() == Fetched(asked=ASKED, off=[])
 
 
 async def test_any_host_is_ours_where_we_do_not_know_our_own(vendor):
@@ -134,10 +142,11 @@ async def test_all_pages_are_read_up_to_five(vendor, poller):
     vendor.add(subscription("POURS", OURS, active=False))
     assert len((await poller.fetch()).off) == 1
     assert [q["offset"] for q in vendor.queries] == ["0", "100", "200"]
-    for n in range(500):
+    vendor.subscriptions = {}
+    for n in range(600):
         vendor.add(subscription(f"Q{n}", "https://bot.example.com/hook"))
     vendor.queries.clear()
-    await poller.fetch()
+    assert await poller.fetch() == Fetched(), "ours may be among the others"
     assert len(vendor.queries) == 5
 
 

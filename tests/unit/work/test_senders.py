@@ -367,6 +367,59 @@ async def test_a_senders_own_word_that_it_is_off_is_told() -> None:
     assert world.told()[1:] == [("SenderSwitchedOff", "gitlab", False)]
 
 
+async def test_a_word_ends_where_nobody_asks_for_it_any_more() -> None:
+    """A day after the last question a webhook is not off any more; asked about again, it is told anew."""
+    world = World()
+    one = world.process()
+    off = [SwitchedOff("pagerduty", "webhook subscription P1 is switched off")]
+    one.heard("pagerduty", [])
+    one.asked("pagerduty", off)
+    await world.wait(one, timedelta(hours=23), timedelta(hours=1))
+    one.asked("pagerduty", off)
+    await world.wait(one, timedelta(hours=24), timedelta(hours=1))
+    assert world.told() == [("SenderSwitchedOff", "pagerduty", True)]
+    await world.wait(one, timedelta(hours=1), timedelta(minutes=10))
+    assert world.told()[1:] == [("SenderSwitchedOff", "pagerduty", False)]
+    assert not {"off:pagerduty", "off_since:pagerduty"} & world.notes.kept.keys()
+    one.asked("pagerduty", off)
+    await one.turn()
+    assert [firing for _, _, firing in world.told()] == [True, False, True]
+    assert world.intake.alerts[-1].starts_at == world.clock.now()
+
+
+async def test_when_it_was_asked_is_noted_once_a_minute() -> None:
+    """Also where all is well; and what was asked in an outage is noted with the time of the question."""
+    world = World()
+    one = world.process()
+    written = []
+    for _ in range(24):
+        one.asked("gitlab", [])
+        await one.turn()
+        written.append(world.notes.kept["asked_at:gitlab"])
+        await world.clock.sleep(10)
+    assert len(set(written)) == 4
+    world.notes.down = True
+    one.asked("gitlab", [])
+    at = world.clock.now()
+    await _turns(world, one, 9)
+    world.notes.down = False
+    await one.turn()
+    assert world.notes.kept["asked_at:gitlab"] == judging.ms(at).encode()
+
+
+async def test_a_word_without_a_time_counts_for_a_day() -> None:
+    """Where it is not known when it was asked, the day begins with the next turn of the one who judges."""
+    world = World()
+    world.notes.kept |= {"off:gitlab": b"webhook 7", "off_since:gitlab": b"1772359000000"}
+    one = world.process()
+    await world.process(judges=False).turn()
+    assert "asked_at:gitlab" not in world.notes.kept
+    await world.wait(one, timedelta(hours=23), timedelta(hours=1))
+    assert world.told() == [("SenderSwitchedOff", "gitlab", True)]
+    await world.wait(one, timedelta(hours=3), timedelta(hours=1))
+    assert world.told()[1:] == [("SenderSwitchedOff", "gitlab", False)]
+
+
 # --- several replicas, and what happens between them ---------------------------------------------------
 
 
@@ -493,7 +546,7 @@ async def test_deaf_time_is_kept_when_another_replica_writes() -> None:
     for one in (judge, other, judge, other, judge):
         await one.turn()
         await world.clock.sleep(10)
-    assert int(world.notes.kept["deaf:gitlab"]) >= 7 * 3600 - 1
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf >= 7 * 3600 - 1
     assert world.told() == []
     await world.wait(judge, timedelta(hours=5, minutes=50))
     assert world.told() == []
@@ -526,9 +579,84 @@ async def test_who_is_heard_as_deaf_time_is_added_has_none() -> None:
     other.heard("gitlab", [])
     world.notes.between = other.turn
     await judge.turn()
-    assert "deaf:gitlab" not in world.notes.kept
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf == 0
     await world.wait(judge, SIX_HOURS + timedelta(minutes=1))
     assert world.told() == [("SenderSilent", "gitlab", True)]
+
+
+async def _turns(world: World, one: Senders, count: int) -> None:
+    """Let a process try some turns, ten seconds apart."""
+    for _ in range(count):
+        await world.clock.sleep(10)
+        with contextlib.suppress(StoreUnavailable):
+            await one.turn()
+
+
+async def test_who_was_heard_since_an_outage_has_none_of_it() -> None:
+    """Five deaf hours end with a delivery, though that is noted only after another, short outage."""
+    world = World(gitlab=SIX_HOURS)
+    one = world.process()
+    one.heard("gitlab", [])
+    await one.turn()
+    await world.clock.sleep(5 * 3600)
+    await _turns(world, one, 2)
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf >= 5 * 3600
+    world.notes.down = True
+    await world.clock.sleep(30)
+    one.heard("gitlab", [])
+    await _turns(world, one, 9)
+    world.notes.down = False
+    await one.turn()
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf == 90
+    await world.wait(one, SIX_HOURS + timedelta(minutes=1))
+    assert world.told() == [("SenderSilent", "gitlab", True)]
+
+
+async def test_a_word_from_between_two_outages_is_deaf_for_the_second_only() -> None:
+    """A replica that notes a delivery late neither loses the outage after it nor keeps the one before."""
+    world = World(gitlab=SIX_HOURS)
+    judge, late = world.process(), world.process(judges=False)
+    judge.heard("gitlab", [])
+    await judge.turn()
+    await world.clock.sleep(5 * 3600)
+    await _turns(world, judge, 2)
+    late.heard("gitlab", [])
+    await _turns(world, judge, 3)
+    await world.clock.sleep(600 - 10)
+    await _turns(world, judge, 2)
+    await late.turn()
+    await judge.turn()
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf == 600
+
+
+async def test_an_outage_counts_once_whoever_notes_it() -> None:
+    """Two that judge at once, or a lost reply, do not make an outage longer than it was."""
+    world = World(gitlab=SIX_HOURS)
+    one, other = world.process(), world.process()
+    one.heard("gitlab", [])
+    await one.turn()
+    await world.clock.sleep(7200)
+    world.notes.between = other.turn
+    world.notes.lost_replies = 1
+    with pytest.raises(StoreUnavailable):
+        await one.turn()
+    await one.turn()
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf == 7200
+
+
+async def test_outages_are_not_remembered_for_ever() -> None:
+    """Those of more than a year ago are forgotten, and of many the oldest."""
+    world = World(gitlab=SIX_HOURS)
+    one = world.process()
+    await one.turn()
+    for _ in range(judging.MOST_OUTAGES + 20):
+        await world.clock.sleep(61)
+        await one.turn()
+    assert judging.MOST_OUTAGES <= len(judging.outages(world.notes.kept)) <= judging.MOST_OUTAGES + 1
+    await world.clock.sleep(timedelta(days=366).total_seconds())
+    await one.turn()
+    await one.turn()
+    assert len(judging.outages(world.notes.kept)) == 1
 
 
 async def test_what_another_replica_heard_while_nobody_judged_counts() -> None:
@@ -542,7 +670,7 @@ async def test_what_another_replica_heard_while_nobody_judged_counts() -> None:
     await other.turn()
     await world.clock.sleep(600)
     await judge.turn()
-    assert world.notes.kept["deaf:gitlab"] == b"600"
+    assert judging.split(world.notes.kept)[0]["gitlab"].deaf == 600
 
 
 async def test_who_is_heard_as_it_is_first_expected_keeps_that() -> None:
@@ -942,6 +1070,8 @@ async def test_a_field_that_cannot_be_read_stops_nothing(junk: bytes) -> None:
         "watch": junk, "told:SenderSilent:gitlab": junk, "told:": junk, "heard:": junk, "heard": junk,
         "note:gitlab": junk, ":": junk, "": junk, "bad:\ufffd": junk, "told:SenderSilent:slack": b"[" * 99999,
         "heard:No such:name": b"1", "watch:gitlab": b"1", "from_the_future:gitlab": junk,
+        "outage": b"1", "outage:": junk, "outage:x": b"1", "outage:1": junk, "outage:\ufffd": b"1",
+        "outage:99999999999998": b"99999999999999", "outage:2": b"1", "outage:٣": b"1",
     }  # fmt: skip
     one = world.process()
     one.heard("gitlab", [])
@@ -951,6 +1081,7 @@ async def test_a_field_that_cannot_be_read_stops_nothing(junk: bytes) -> None:
     one.asked("gitlab", [SwitchedOff("gitlab", "half a character \ud800")])
     await world.wait(one, timedelta(hours=7))
     assert {"from_the_future:gitlab", "note:gitlab"} <= world.notes.kept.keys()
+    assert not any(name.startswith("outage") for name in world.notes.kept)
     silent = [source for name, source, firing in world.told() if name == "SenderSilent" and firing]
     assert sorted(silent) == ["gitlab", "slack"]
     one.heard("gitlab", [])
