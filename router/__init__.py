@@ -16,6 +16,7 @@ The rooms, in the order a newcomer should read them:
 - ``settings.py``  the environment as one frozen object.
 - ``app.py``     the composition root: the only place that names drivers.
 - ``commands.py``  commands that ask a running router: dead letters, capture.
+- ``rules_commands.py``  commands that ask the rules: the route tree, and where an alert goes.
 - ``remote.py``  their HTTP client.
 - ``demo.py``    plays the story of docs/tutorial.md against a running router.
 - ``__main__.py``  the command line.

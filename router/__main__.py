@@ -1,4 +1,4 @@
-"""The command line: ``router serve | check | demo | dlq | senders | capture``.
+"""The command line: ``router serve | check | demo | routes | dlq | senders | capture``.
 
 Users' mistakes end with a short text on standard error and exit code 2, never with a
 traceback.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
-from router import __version__, commands, settings
+from router import __version__, commands, rules_commands, settings
 from router.kit import logs
 from router.model.errors import ConfigError
 
@@ -171,6 +171,7 @@ def demo(url: str, fast: bool, output: str) -> None:  # noqa: FBT001  a command-
 
 
 main.add_command(commands.dlq)
+main.add_command(rules_commands.routes)
 main.add_command(commands.senders)
 main.add_command(commands.capture)
 

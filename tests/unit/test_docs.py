@@ -62,7 +62,7 @@ def test_commands_exist(page: Path) -> None:
             command = command.commands.get(below[1])
             assert command is not None, f"there is no router {match[1]} {below[1]}"
         options = {o for p in command.params for o in p.opts}
-        assert set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", match[2])) <= options, line
+        assert set(re.findall(r"(?<!\S)--?[a-z][a-z.-]*", match[2])) <= options, line
 
 
 @each_page
