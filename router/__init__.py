@@ -14,9 +14,15 @@ The rooms, in the order a newcomer should read them:
 - ``web/``       aiohttp handlers: webhooks, API, health, metrics.
 - ``kit/``       clock, tasks, backoff, loader: nothing about alerts.
 - ``settings.py``  the environment as one frozen object.
-- ``app.py``     the composition root: the only place that names drivers.
+- ``app.py``     the composition root: wires everything together.
+- ``drivers.py``  its part about drivers: the only other place that names them.
 - ``commands.py``  commands that ask a running router: dead letters, capture.
 - ``rules_commands.py``  commands that ask the rules: the route tree, and where an alert goes.
+- ``test_commands.py``  tests of rules from files.
+- ``why_commands.py``  why something goes where it goes; the rules' JSON Schema.
+- ``silence_commands.py``  silences.
+- ``silence_import.py``  reads those of an Alertmanager.
+- ``coverage.py``  which routes recorded deliveries take.
 - ``remote.py``  their HTTP client.
 - ``demo.py``    plays the story of docs/tutorial.md against a running router.
 - ``__main__.py``  the command line.

@@ -1,4 +1,4 @@
-"""The command line: ``router serve | check | demo | routes | dlq | senders | capture``.
+"""The command line: ``router serve``, ``check``, ``routes``, ``test``, ``why``, ``silence`` and the others.
 
 Users' mistakes end with a short text on standard error and exit code 2, never with a
 traceback.
@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 
-from router import __version__, commands, rules_commands, settings
+from router import (
+    __version__,
+    commands,
+    rules_commands,
+    settings,
+    silence_commands,
+    test_commands,
+    why_commands,
+)
 from router.kit import logs
 from router.model.errors import ConfigError
 
@@ -77,6 +85,7 @@ async def _serve(chosen: settings.Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     await app.start()
+    loop.add_signal_handler(signal.SIGHUP, app.reload_soon, "SIGHUP")
     _greet(app)
     await stop.wait()
     await app.stop()
@@ -89,11 +98,11 @@ def _greet(app: App) -> None:
     base = f"http://{host}:{app.port}"
     lines = [
         f"Incident Router {__version__} on {base}",
-        *(f"  POST {base}/webhooks/{kind}" for kind in sorted(app.sources)),
+        *(f"  POST {base}/webhooks/{kind}" for kind in sorted(app.drivers.sources)),
         f"  GET  {base}/api/v1/incidents   /api/v1/deploys   /metrics   /-/ready",
         "  try it: router demo (or make demo) in a second shell",
     ]
-    if app.log_only:
+    if app.drivers.log_only:
         lines.append("  pages and messages go to this log: no credentials are set")
     click.echo("\n".join(lines))
 
@@ -174,6 +183,10 @@ main.add_command(commands.dlq)
 main.add_command(rules_commands.routes)
 main.add_command(commands.senders)
 main.add_command(commands.capture)
+main.add_command(silence_commands.silence)
+main.add_command(test_commands.test)
+main.add_command(why_commands.why)
+main.add_command(why_commands.schema)
 
 if __name__ == "__main__":
     main()

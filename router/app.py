@@ -8,7 +8,6 @@ run several in one process.
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
 import socket
 from datetime import timedelta
@@ -20,46 +19,44 @@ import structlog
 from aiohttp import web
 
 from router import __version__
-from router.kit import loader
+from router.drivers import Drivers, notifier_specs
 from router.kit.clock import SystemClock
 from router.kit.metrics import Metrics
 from router.kit.tasks import Tasks
 from router.model.errors import ConfigError, Problem, StoreUnavailable
-from router.ports import NotifierContext, NotifierSpec, PollerContext
 from router.rulebook import load as rules
 from router.store import checks
 from router.store.link import Link, connect
 from router.store.reads import RedisReader
 from router.store.server import EmbeddedServer, find_binary
 from router.store.store import RedisStore
-from router.web.api import Access, Api
+from router.store.surroundings import RedisSurroundings
+from router.web.api import Access, Api, Parts
 from router.web.bodies import Limits
 from router.web.letters import Letters
+from router.web.rules import Rules
 from router.web.server import Health, make_app
+from router.web.silences import Silences
 from router.web.tap import Tap
 from router.web.webhooks import Ears, Webhooks
 from router.work.delivery import Deliveries
 from router.work.door import Door
 from router.work.engine import Engine
 from router.work.leases import Leases
+from router.work.lookout import Lookout
 from router.work.polling import Polling
+from router.work.rulebooks import Rulebooks
 from router.work.senders import Senders
+from router.work.silence_watch import SilenceWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from router.ports import Clock, Notifier, Poller, Source
-    from router.rulebook.book import Rulebook, Target
+    from router.ports import Clock, Poller
+    from router.rulebook.book import Rulebook
     from router.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-SOURCES, NOTIFIERS, POLLERS = "router.sources", "router.notify", "router.poll"
-
-
-def notifier_specs() -> dict[str, NotifierSpec]:
-    """Return every notifier there is, by kind."""
-    return {kind: loader.load(NOTIFIERS, kind) for kind in loader.kinds(NOTIFIERS)}
 
 
 def load_rules(folder: Path) -> Rulebook:
@@ -71,14 +68,6 @@ def load_rules(folder: Path) -> Rulebook:
     return rules.load(folder, notifier_specs())
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach the address; of names only localhost counts."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class App:
     """One router process."""
 
@@ -88,106 +77,26 @@ class App:
         self.metrics = Metrics()
         self.metrics.build.labels(__version__).set(1)
         self.tasks = Tasks()
-        self.loopback = is_loopback(settings.host)
-        book = load_rules(Path(settings.rules))
-        self.book = dataclasses.replace(book, retention=timedelta(days=settings.retention_days))
-        self.sources = self._make_sources()
-        self.pollers = self._make_pollers()
-        self.metrics.rules_ok.set(1)
-        self.notifiers = self._make_notifiers()
-        self.log_only: dict[str, str] = self._without_credentials()
-        without = [k for k in self.sources if not settings.source_secrets(k)]
-        # Off loopback what has no secret is closed, unless it was asked for: nobody sets ten to use three.
-        open_ = self.loopback or settings.allow_open_sources
-        self.open_sources, self.closed_sources = (without, []) if open_ else ([], without)
-        self._refuse_unknown_sources()
-        self._refuse_unsafe()
+        self.rulebooks = Rulebooks(
+            Path(settings.rules), rules.read, self._build_rules, self.clock, self.metrics
+        )
+        self.drivers = Drivers(settings, environ, self.clock, self.rulebooks.book)
+        self.rulebooks.check, self.rulebooks.follow = self.drivers.check, self.drivers.follow
+        self.loopback = self.drivers.loopback
         self.server: EmbeddedServer | None = None
         self.links: list[Link] = []
         self.pollings: list[Polling] = []
         self.port = 0
         self.draining = False
 
-    # --- before anything is opened ------------------------------------------------------------------
+    def _build_rules(self, reading: rules.Reading) -> Rulebook:
+        book = rules.build(reading, notifier_specs())
+        return dataclasses.replace(book, retention=timedelta(days=self.settings.retention_days))
 
-    def _make_sources(self) -> dict[str, Source]:
-        """Return every source there is: one of each file, and one of each mapping in the rules."""
-        found: dict[str, Source] = {k: loader.load(SOURCES, k)() for k in loader.kinds(SOURCES)}
-        taken = sorted(found.keys() & self.book.mappings.keys())
-        text = "a source of its own has this name"
-        checks.refuse([Problem("rules", f"sources: {n}", text, "give the mapping another") for n in taken])
-        return found | {n: loader.load(SOURCES, "generic")(m) for n, m in self.book.mappings.items()}
-
-    def _make_pollers(self) -> list[Poller]:
-        """Return every poller there is, those that are not used, too: what they are called may be watched."""
-        chosen = self.settings.polling()
-        named = [p for s in self.book.services.values() for p in s.gitlab_projects]
-        projects = [p for p in named if "{" not in p]
-        context = PollerContext(self.clock, chosen, lambda: projects)
-        made: list[Poller] = [loader.load(POLLERS, kind)(context) for kind in loader.kinds(POLLERS)]
-        has = {p.kind: (bool(chosen[f"{p.kind}_url"]), bool(chosen[f"{p.kind}_token"])) for p in made}
-        self.polled = {kind for kind, (url, token) in has.items() if url and token}
-        self.unpolled = [p for p in named if "{" in p] if "gitlab_api" in self.polled else []
-        lacking = [k.upper() for k, (url, token) in has.items() if url and not token and k != "pagerduty_api"]
-        text, hint = "is empty, and the address of that API is set", "set both, or neither"
-        checks.refuse([Problem("environment", f"ROUTER_{k}_TOKEN", text, hint) for k in lacking])
-        return made
-
-    def _make_notifiers(self) -> dict[str, Notifier]:
-        s = self.settings
-        context = NotifierContext(
-            clock=self.clock,
-            settings={
-                "pagerduty_events_url": s.pagerduty_events_url,
-                "pagerduty_api_url": s.pagerduty_api_url,
-                "slack_api_url": s.slack_api_url,
-                "slack_bot_token": s.slack_bot_token.get_secret_value(),
-                "external_url": s.external_url,
-            },
-            environ=self.environ,
-            timeout_s=s.delivery_timeout_seconds,
-        )
-        return {kind: spec.make(context) for kind, spec in notifier_specs().items()}
-
-    def _without_credentials(self) -> dict[str, str]:
-        """Return the targets that would be logged instead, with what they lack."""
-        targets = [t for r in self.book.receivers.values() for t in r.targets]
-        return {t.id: lack for t in targets if (lack := self.notifiers[t.kind].ready(t.options))}
-
-    def _refuse_unknown_sources(self) -> None:
-        """A secret for a source that does not exist protects nothing, a watch for one sees nothing."""
-        known = ", ".join(self.sources)
-        unknown = sorted(set(self.settings.webhook_secrets) - set(self.sources))
-        names = [("environment", f"ROUTER_SOURCE_{kind.upper()}_SECRETS") for kind in unknown]
-        watchable = {*self.sources, *(p.kind for p in self.pollers)}
-        names += [("rules", f"senders: {name}") for name in sorted(set(self.book.senders) - watchable)]
-        checks.refuse([Problem(f, n, "there is no such source", f"there are: {known}") for f, n in names])
-
-    def _refuse_unsafe(self) -> None:
-        """Off loopback, what takes nothing, or tells nobody, must have been asked for."""
-        if self.loopback:
-            return
-        problems = []
-        if len(self.closed_sources) == len(self.sources):
-            text = f"no source has a secret, and {self.settings.listen} is not loopback"
-            hint = "set those of your senders, or say ROUTER_ALLOW_OPEN_SOURCES=true"
-            problems.append(Problem("environment", "ROUTER_SOURCE_<KIND>_SECRETS", text, hint))
-        if self.log_only and not self.settings.allow_log_only:
-            problems += [
-                Problem(
-                    "rules",
-                    target,
-                    f"{lack}, so what it should be told would only be logged",
-                    "set it, or say ROUTER_ALLOW_LOG_ONLY=true",
-                )
-                for target, lack in self.log_only.items()
-            ]
-        if problems:
-            raise ConfigError(problems)
-
-    def notifier(self, target: Target) -> Notifier:
-        """Return who tells this target: its own notifier, or the log where credentials are missing."""
-        return self.notifiers["log" if target.id in self.log_only else target.kind]
+    @property
+    def book(self) -> Rulebook:
+        """The rules in force."""
+        return self.rulebooks.book
 
     # --- start and stop -----------------------------------------------------------------------------
 
@@ -213,7 +122,11 @@ class App:
         work_store = RedisStore(work_link, self.settings.partitions)
         await work_store.claim_layout()
         reader = RedisReader(work_store)
-        self.engine = Engine(work_store, lambda: self.book, self.clock, self.metrics)
+        self.shared = RedisSurroundings(work_store)
+        await self.rulebooks.publish(self.shared)
+        self.lookout = Lookout(self.shared, self.clock)
+        self.engine = Engine(work_store, lambda: self.book, self.clock, self.metrics, self.lookout)
+        await self.lookout.refresh()
         intake = RedisStore(intake_link, self.settings.partitions)
         self.door = Door(intake, lambda: self.book, self.clock, self.engine, self.metrics)
         self.engine.pressed = lambda: self.door.pressed
@@ -222,7 +135,7 @@ class App:
             patience_s=self.settings.delivery_timeout_seconds + 5,  # an attempt's own limit, and its record
         )  # fmt: skip
         self.deliveries = Deliveries(
-            self.engine, self.door, self.notifier, lambda: self.book, self.clock, self.metrics,
+            self.engine, self.door, self.drivers.notifier, lambda: self.book, self.clock, self.metrics,
             Random(self._instance()),  # noqa: S311  jitter, no secret
             may_send=self.leases.may_send, base_url=self.settings.external_url,
             timeout_s=self.settings.delivery_timeout_seconds,
@@ -230,9 +143,11 @@ class App:
         self.engine.outbox = self.deliveries
         self.senders = Senders(
             work_store, self.door, lambda: self.book, self.clock, self.metrics,
-            {kind: source.manners for kind, source in self.sources.items()},
+            self.drivers.manners,
         )  # fmt: skip
         self.senders.judges = lambda: 0 in self.engine.partitions
+        self.silence_watch = SilenceWatch(self.shared, reader, self.door, self.clock)
+        self.silence_watch.judges = self.senders.judges
         self.leases.busy, self.leases.leave = self.deliveries.busy, self.deliveries.leave
         await self.leases.turn()
         self.tasks.keep("door", self.door.run)
@@ -240,16 +155,23 @@ class App:
         self.tasks.keep("leases", self.leases.run)
         self.tasks.keep("replicas", self._watch_replicas)
         self.tasks.keep("senders", self.senders.run)
-        for poller in self.pollers:
-            if poller.kind in self.polled:
+        self.tasks.keep("silences", self.silence_watch.run)
+        self.tasks.keep("lookout", self.lookout.run)
+        self.tasks.keep("rules", self.rulebooks.run)
+        for poller in self.drivers.pollers:
+            if poller.kind in self.drivers.polled:
                 self._poll(poller)
         self.deliveries.start(self.tasks)
         await self._listen(reader)
         self._say()
 
+    def reload_soon(self, why: str) -> None:
+        """Load the rules again, beside all else; for signal handlers, which cannot wait."""
+        self.tasks.start("reload", self.rulebooks.reload(why))
+
     def _poll(self, poller: Poller) -> None:
         polling = Polling(
-            poller, self.sources[poller.source], self.door, self.senders, self.clock, self.metrics,
+            poller, self.drivers.sources[poller.source], self.door, self.senders, self.clock, self.metrics,
             self.settings.poll_seconds,
         )  # fmt: skip
         polling.mine = lambda: 0 in self.engine.partitions
@@ -308,15 +230,18 @@ class App:
 
     async def _listen(self, reader: RedisReader) -> None:
         s = self.settings
-        secrets = {k: None if k in self.closed_sources else s.source_secrets(k) for k in self.sources}
-        tap = Tap(self.metrics.captures)
+        tap, drivers = Tap(self.metrics.captures), self.drivers
         webhooks = Webhooks(
-            self.sources, secrets, self.door, self.clock, self.metrics, Limits(s.max_body),
+            drivers.sources, drivers.secrets, self.door, self.clock, self.metrics, Limits(s.max_body),
             Ears(self.senders, tap),
         )  # fmt: skip
         access = Access([t.get_secret_value().encode() for t in s.api_tokens], self.loopback)
-        letters = Letters(reader, self.door, self.sources, self.clock)
-        api = Api(reader, self.door, self.clock, letters, tap, access)
+        parts = Parts(
+            Letters(reader, self.door, drivers.sources, self.clock),
+            Rules(self.rulebooks, self.lookout, reader, self.clock),
+            Silences(self.shared, reader, self.clock, self.lookout.refresh),
+        )
+        api = Api(reader, self.door, self.clock, tap, parts, access)
         health = Health(reader, self.metrics, self._not_ready)
         self.runner = web.AppRunner(
             make_app(webhooks, api, health, s.max_body, tap),
@@ -344,19 +269,22 @@ class App:
         return ""
 
     def _say(self) -> None:
-        if self.open_sources:
+        drivers = self.drivers
+        if drivers.open_sources:
             log.warning(
                 "open_sources",
-                sources=self.open_sources,
+                sources=drivers.open_sources,
                 why="no secret is configured; fine on loopback only",
             )
-        if self.closed_sources:
-            log.info("closed_sources", sources=self.closed_sources, why="no secret is configured for them")
-        if self.unpolled:
+        if drivers.closed_sources:
+            log.info("closed_sources", sources=drivers.closed_sources, why="no secret is configured for them")
+        if drivers.unpolled:
             log.info(
-                "projects_not_polled", projects=self.unpolled, why="their names depend on the environment"
+                "projects_not_polled",
+                projects=drivers.unpolled,
+                why="their names depend on the environment",
             )
-        for target, lack in self.log_only.items():
+        for target, lack in drivers.log_only.items():
             log.warning("log_only", target=target, lacks=lack)
         log.info(
             "ready",
@@ -382,10 +310,7 @@ class App:
                 await self.leases.release_all()
             if hasattr(self, "senders"):
                 await self.senders.flush()  # else nobody knows who was heard since its last turn
-            for notifier in self.notifiers.values():
-                await notifier.close()
-            for poller in self.pollers:
-                await poller.close()
+            await self.drivers.close()
             for link in self.links:
                 await link.close()
         finally:

@@ -60,7 +60,7 @@ class _Senders(TypedDict):
     senders: list[_Sender]
 
 
-def _asks(command: Callable[..., None]) -> Callable[..., None]:
+def asks(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which the router is found, and turn what goes wrong into sentences."""
     url = click.option(
         "--url", envvar="INCIDENT_ROUTER_URL", default="http://127.0.0.1:8080", show_default=True,
@@ -92,7 +92,7 @@ def _asks(command: Callable[..., None]) -> Callable[..., None]:
     return url(token(guarded))
 
 
-_as = click.option(
+as_ = click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json"]),
@@ -104,8 +104,9 @@ _kind = click.option("--kind", type=click.Choice(_KINDS), default=None, help="On
 _all = click.option("--all", "every", is_flag=True, help="All that --source and --kind leave.")
 
 
-def _run(work: Callable[[Remote], Coroutine[Any, Any, T]], url: str, token: str) -> T:
-    from router.remote import Remote  # noqa: PLC0415  as in _asks
+def run(work: Callable[[Remote], Coroutine[Any, Any, T]], url: str, token: str) -> T:
+    """Return what the work with a router comes to."""
+    from router.remote import Remote  # noqa: PLC0415  as in asks
 
     return asyncio.run(work(Remote(url, token)))
 
@@ -122,31 +123,31 @@ def dlq() -> None:
 @_source
 @_kind
 @click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most.")
-@_as
-@_asks
+@as_
+@asks
 def list_(source: str, kind: str | None, limit: int, output: str, url: str, token: str) -> None:
     """List dead letters, newest first.
 
     Example: router dlq list --kind unreadable
     """
-    letters = _run(lambda r: _list(r, source, kind, limit), url, token)
+    letters = run(lambda r: _list(r, source, kind, limit), url, token)
     if output == "json":
         click.echo(json.dumps({"dead_letters": letters}))
         return
     rows = [(x["id"], x["at"][:19], x["kind"], x["source"], x["reason"]) for x in letters]
-    _table(("ID", "AT (UTC)", "KIND", "SOURCE", "REASON"), rows)
+    table(("ID", "AT (UTC)", "KIND", "SOURCE", "REASON"), rows)
     click.echo(f"{len(rows)} dead letter(s)", err=True)
 
 
 @dlq.command()
 @click.argument("letter_id", metavar="ID")
-@_asks
+@asks
 def show(letter_id: str, url: str, token: str) -> None:
     """Show one dead letter as JSON: its reason, headers and body, without secrets.
 
     Example: router dlq show 3-1764028800000-0
     """
-    found = _run(lambda r: r.get(_path(letter_id), _Letter), url, token)
+    found = run(lambda r: r.get(_path(letter_id), _Letter), url, token)
     click.echo(json.dumps(found, indent=2))
 
 
@@ -156,7 +157,7 @@ def show(letter_id: str, url: str, token: str) -> None:
 @_source
 @_kind
 @click.option("--stale", is_flag=True, help="Also open incidents by deliveries older than an hour.")
-@_asks
+@asks
 def replay(
     *,
     ids: Sequence[str],
@@ -172,7 +173,7 @@ def replay(
     Example: router dlq replay --source gitlab --all
     """
     _need(ids, every=every)
-    done, failed = _run(lambda r: _each(r, _Pick(ids, source, kind), "replay", stale=stale), url, token)
+    done, failed = run(lambda r: _each(r, _Pick(ids, source, kind), "replay", stale=stale), url, token)
     click.echo(f"{done} replayed, {failed} failed")
     sys.exit(1 if failed else 0)
 
@@ -183,7 +184,7 @@ def replay(
 @_source
 @_kind
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_asks
+@asks
 def drop(
     *,
     ids: Sequence[str],
@@ -201,34 +202,34 @@ def drop(
     _need(ids, every=every)
     if every and not yes:
         click.confirm("Delete them for good?", abort=True)
-    done, failed = _run(lambda r: _each(r, _Pick(ids, source, kind), "drop"), url, token)
+    done, failed = run(lambda r: _each(r, _Pick(ids, source, kind), "drop"), url, token)
     click.echo(f"{done} dropped, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
 @click.command("senders")
-@_as
-@_asks
+@as_
+@asks
 def senders(output: str, url: str, token: str) -> None:
     """List who sends, when each was last heard, and what is wrong with it.
 
     Example: router senders
     """
-    found = _run(lambda r: r.get("/api/v1/senders", _Senders), url, token)["senders"]
+    found = run(lambda r: r.get("/api/v1/senders", _Senders), url, token)["senders"]
     if output == "json":
         click.echo(json.dumps({"senders": found}))
         return
     rows = [
         (x["source"], (x["heard"] or "never")[:19], str(x["refused"]), ", ".join(x["wrong"])) for x in found
     ]
-    _table(("SENDER", "HEARD (UTC)", "REFUSED", "WRONG"), rows)
+    table(("SENDER", "HEARD (UTC)", "REFUSED", "WRONG"), rows)
 
 
 @click.command()
 @click.option("--source", default="", help="Only of this source.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Append here; else print.")
 @click.option("--count", type=click.IntRange(min=1), default=None, help="End after so many.")
-@_asks
+@asks
 def capture(source: str, out: Path | None, count: int | None, url: str, token: str) -> None:
     """Write authentic deliveries, as they come, to a file: one JSON object a line, secrets taken out.
 
@@ -240,7 +241,7 @@ def capture(source: str, out: Path | None, count: int | None, url: str, token: s
     catch = _Catch(source, count)
     try:
         with _sink(out) as keep, contextlib.suppress(KeyboardInterrupt):
-            _run(lambda r: _capture(r, catch, keep), url, token)
+            run(lambda r: _capture(r, catch, keep), url, token)
     finally:
         if catch.seen or catch.listened:
             click.echo(f"{catch.seen} delivery(ies) captured", err=True)
@@ -303,7 +304,7 @@ async def _named(ids: Sequence[str]) -> AsyncIterator[str]:
 
 async def _each(remote: Remote, pick: _Pick, act: str, *, stale: bool = False) -> tuple[int, int]:
     """Do it for each; return how many it was done for, and for how many it failed."""
-    from router.remote import RemoteError  # noqa: PLC0415  as in _asks
+    from router.remote import RemoteError  # noqa: PLC0415  as in asks
 
     done = failed = 0
     async for letter_id in _named(pick.ids) if pick.ids else _pages(remote, pick):
@@ -353,7 +354,7 @@ def _sink(out: Path | None) -> Iterator[Callable[[bytes], None]]:
 
 
 async def _capture(remote: Remote, catch: _Catch, keep: Callable[[bytes], None]) -> None:
-    from router.remote import RemoteError  # noqa: PLC0415  as in _asks
+    from router.remote import RemoteError  # noqa: PLC0415  as in asks
 
     async with contextlib.aclosing(remote.lines("/api/v1/deliveries", catch.query)) as lines:
         async for line in lines:
@@ -374,7 +375,7 @@ async def _capture(remote: Remote, catch: _Catch, keep: Callable[[bytes], None])
     click.echo("the router ended the capture", err=True)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns; the last one takes what is left."""
     widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head) - 1)]
     for row in [head, *rows]:

@@ -45,9 +45,11 @@ class Remote:
         """Return the JSON object of a path, whole; ``shape``: a TypedDict of what has to be in it."""
         return await self._ask("GET", path, shape, params=dict(query or {}))
 
-    async def post(self, path: str, shape: Any, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    async def post(
+        self, path: str, shape: Any, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> dict[str, Any]:
         """Ask for something to be done; return the JSON object that says so."""
-        return await self._ask("POST", path, shape, params=dict(query or {}), json={})
+        return await self._ask("POST", path, shape, params=dict(query or {}), json=body or {})
 
     async def _ask(self, method: str, path: str, shape: Any, **how: Any) -> dict[str, Any]:
         async with self._response(method, path, _TIMEOUT, **how) as response:

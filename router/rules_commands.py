@@ -1,7 +1,9 @@
-"""``router routes show`` and ``router routes test``: the route tree, asked by the production function."""
+"""``router routes show``, ``test`` and ``coverage``: the route tree, asked by the production function."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -14,7 +16,9 @@ from router.model.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from router.rulebook.book import Route, Rulebook
+    from router.coverage import Coverage
+    from router.rulebook.book import Rulebook
+    from router.rulebook.tree import Route
 
 _as = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print."
@@ -46,7 +50,7 @@ def show(rules: Path, output: str) -> None:
     """
     from router.rulebook.describe import describe  # noqa: PLC0415  as in router check
 
-    book = _load(rules)
+    book = load(rules)
     if output == "json":
         click.echo(json.dumps({"version": book.version, "route": describe(book)["route"]}))
         return
@@ -72,7 +76,12 @@ def test_(labels: Sequence[str], verify: str | None, rules: Path, output: str) -
 
     Example: router routes test service=payment-service severity=critical --verify.receivers=payments-oncall
     """
-    book, given = _load(rules), _labels(labels)
+    book, given = load(rules), labels_of(labels)
+    kept = book.relabelled(given)
+    if kept is None:
+        click.echo("relabel_configs drop this alert: nobody is told", err=True)
+        sys.exit(0 if verify == "" else 1)
+    given = kept
     found = [_taken(book, route, given) for route in book.route(given)]
     receivers = [one["receiver"] for one in found]
     wanted = None if verify is None else [name.strip() for name in verify.split(",") if name.strip()]
@@ -89,7 +98,70 @@ def test_(labels: Sequence[str], verify: str | None, rules: Path, output: str) -
         sys.exit(1)
 
 
-def _load(folder: Path) -> Rulebook:
+@routes.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--at-least",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    help="Exit with 1 if fewer per cent of the routes were reached.",
+)
+@_rules
+@_as
+def coverage(files: Sequence[Path], at_least: float, rules: Path, output: str) -> None:
+    """Say which routes recorded deliveries take, and which none of them reaches.
+
+    FILES are what `router capture` wrote.
+
+    Example: router routes coverage week.jsonl --at-least 80
+    """
+    from router import coverage as covering  # noqa: PLC0415  --help need not load it
+    from router.drivers import sources_of  # noqa: PLC0415  it imports every driver
+
+    book = load(rules)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(path.open("rb")) for path in files]
+            found = covering.measured(itertools.chain.from_iterable(opened), sources_of(book), book)
+    except OSError as exc:
+        click.echo(f"{exc.filename} cannot be read: {exc.strerror}", err=True)
+        sys.exit(1)
+    if output == "json":
+        said = {
+            "deliveries": found.deliveries,
+            "unreadable": found.unreadable,
+            "alerts": found.seen,
+            "dropped": found.dropped,
+            "percent": found.percent,
+            "routes": dict(found.alerts),
+            "unused": found.unused,
+        }
+        click.echo(json.dumps(said))
+    else:
+        _covered(found)
+    if not found.seen or found.percent < at_least:
+        text = (
+            "no alert was in these files" if not found.seen else f"{found.percent} % is below {at_least:g} %"
+        )
+        click.echo(text, err=True)
+        sys.exit(1)
+
+
+def _covered(found: Coverage) -> None:
+    click.echo(
+        f"{found.seen} different alerts in {found.deliveries} deliveries, {found.unreadable} unreadable"
+    )
+    for route, count in found.alerts.most_common():
+        click.echo(f"  {count:>7}  {route}")
+    for route in found.unused:
+        click.echo(f"        -  {route}")
+    click.echo(f"{len(found.alerts)} of {found.routes} routes reached, {found.percent} %")
+    if found.dropped:
+        click.echo(f"{found.dropped} alerts were dropped by relabel_configs")
+
+
+def load(folder: Path) -> Rulebook:
+    """Return the rulebook of a folder, or say what is wrong with it and exit with 1."""
     from router.app import load_rules  # noqa: PLC0415  it imports every driver; --help need not
 
     try:
@@ -101,7 +173,7 @@ def _load(folder: Path) -> Rulebook:
         sys.exit(1)
 
 
-def _labels(texts: Sequence[str]) -> dict[str, str]:
+def labels_of(texts: Sequence[str]) -> dict[str, str]:
     """Return the labels; a value may be empty, which is as good as no label."""
     found: dict[str, str] = {}
     for text in texts:
@@ -120,7 +192,7 @@ def _taken(book: Rulebook, route: Route, labels: dict[str, str]) -> dict[str, An
         "route": route.id,
         "receiver": route.receiver,
         "group": book.group_labels(route, labels),
-        "severity": str(book.severity(labels)),
+        "severity": str(book.severity(labels, route)),
         "service": service,
         "environment": book.environment(labels),
         "team": book.team(labels, service),

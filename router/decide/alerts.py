@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.decide import destinations, suspects
+from router.decide import destinations, facts, holding, suspects, telling
 from router.decide.decision import Decision, Snapshot, Timer
+from router.decide.desk import Desk
 from router.model.events import Alert, GroupAlerts, TimerKind
 from router.model.incidents import Incident, Member, State
 from router.model.reasons import Reason, Why
@@ -22,7 +23,7 @@ from router.model.reasons import Reason, Why
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from router.rulebook.book import Route, Rulebook
+    from router.rulebook.book import Rulebook
 
 #: Alertmanager's default group_interval: how long a failing HA peer goes on trying its old flush.
 LATE_FIRING = timedelta(minutes=5)
@@ -30,107 +31,7 @@ LATE_FIRING = timedelta(minutes=5)
 TOMBSTONE = timedelta(hours=1)
 #: Resolved members kept inside an open incident; pods come and go for weeks.
 KEEP_RESOLVED = 500
-#: Earlier generations kept to be read; those with something still to deliver are kept besides.
-KEEP_PAST = 5
 _BOUNDED_TEXT = 200
-
-
-class Desk:
-    """The incident under work: counters and sets that change alert by alert, frozen once at the end."""
-
-    def __init__(self, event: GroupAlerts, seen: Snapshot, book: Rulebook, now: datetime) -> None:
-        self.event, self.seen, self.book, self.now = event, seen, book, now
-        self.out = Decision()
-        self.route = book.route_by_id(event.route)
-        head = seen.incident or _quiet(event, self.route, book)
-        self.head = head
-        self.by_severity = dict(head.by_severity)
-        self.firing, self.resolved = head.firing, head.resolved
-        self.labels, self.annotations = head.labels, head.annotations
-        self.severity, self.starts_at = head.severity, head.starts_at
-        self.opened = self.visible = self.rose = False
-        # Where nothing ever fired, each tombstone asks anew for its hour.
-        self.touched = head.state is State.QUIET
-        self.added = self.ended = 0
-
-    def member(self, key: str) -> Member | None:
-        """Return the member as it stands now, changes of this event included."""
-        changed = self.out.members.get(key)
-        return changed if changed is not None else self.seen.members.get(key)
-
-    def put(self, alert: Alert, generation: int) -> None:
-        """Write a member."""
-        self.out.members[alert.key] = Member(
-            alert=alert, generation=generation, seen_at=self.event.received_at
-        )
-
-    def counts(self, member: Member) -> bool:
-        """True where the member is counted in the incident that is open now."""
-        return member.generation == self.head.generation and self.head.state.open
-
-    def open(self, alert: Alert) -> None:
-        """Begin the next generation."""
-        old, book = self.head, self.book
-        if old.generation:
-            self.out.past[old.generation] = old
-            for number in sorted(self.seen.past)[: -(KEEP_PAST - 1)]:  # the one just added counts too
-                if not self.seen.past[number].due:
-                    self.out.past[number] = None
-        receiver = self.route.receiver if self.route else old.receiver
-        self.head = Incident(
-            group=old.group,
-            generation=old.generation + 1,
-            route=self.event.route,
-            receiver=receiver,
-            group_labels=self.event.labels,
-            state=State.WAITING,
-            service=book.service(alert.labels),
-            environment=book.environment(alert.labels),
-            external_url=self.event.external_url,
-            opened_at=self.now,
-        )
-        self.by_severity, self.firing, self.resolved = {}, 0, 0
-        self.labels, self.annotations = alert.labels, alert.annotations
-        self.severity, self.starts_at = book.severity(alert.labels), alert.starts_at
-        self.opened = self.visible = True
-
-    def fires(self, alert: Alert, member: Member | None) -> None:
-        """Count a firing alert in, opening an incident where none is open."""
-        if not self.head.state.open:
-            self.open(alert)
-        elif member is not None and member.generation == self.head.generation:
-            self.resolved = max(0, self.resolved - (not member.alert.firing))
-        severity = self.book.severity(alert.labels)
-        self.firing += 1
-        self.by_severity[severity] = self.by_severity.get(severity, 0) + 1
-        if severity.rank < self.severity.rank:
-            self.severity, self.rose = severity, True
-        self.labels = _common(self.labels, alert.labels)
-        self.annotations = _common(self.annotations, alert.annotations)
-        if self.starts_at is None or alert.starts_at < self.starts_at:
-            self.starts_at = alert.starts_at
-        self.visible = True
-        self.added += 1
-        self.put(alert, self.head.generation)
-
-    def ends(self, alert: Alert, member: Member) -> None:
-        """Count a firing member out."""
-        if self.counts(member):
-            self.uncount(member.alert)
-            self.resolved += 1
-            self.ended += 1
-            self.visible = True
-        self.put(alert, member.generation)
-
-    def uncount(self, alert: Alert) -> None:
-        """Take a firing member out of the counts."""
-        severity = self.book.severity(alert.labels)
-        left = self.by_severity.get(severity, 0) - 1
-        if left > 0:
-            self.by_severity[severity] = left
-        else:
-            self.by_severity.pop(severity, None)
-        self.firing = max(0, self.firing - 1)
 
 
 def decide(event: GroupAlerts, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
@@ -153,7 +54,7 @@ def _judge(desk: Desk, alert: Alert) -> None:
         if alert.firing:
             desk.fires(alert, None)
         else:
-            desk.put(alert, 0)
+            desk.put(alert, 0, None)
             desk.out.because(Why.RESOLVE_BEFORE_FIRING)
         return
     old = member.alert
@@ -166,7 +67,7 @@ def _judge(desk: Desk, alert: Alert) -> None:
     elif alert.starts_at > old.starts_at or (alert.ends_at or alert.starts_at) > (
         old.ends_at or old.starts_at
     ):
-        desk.put(alert, member.generation)
+        desk.change(alert, member)
         desk.out.because(Why.ALERT_CHANGED)
     else:
         desk.out.because(Why.ALERT_REPEATED)
@@ -208,7 +109,7 @@ def _judge_firing(desk: Desk, alert: Alert, member: Member) -> None:
         desk.out.because(Why.ALERT_REFIRED)
     else:
         # A new text or a new start of a thing still firing: people see it, nobody is paged anew.
-        desk.put(alert, member.generation)
+        desk.change(alert, member)
         desk.out.because(Why.ALERT_CHANGED)
         if alert.annotations != old.annotations and desk.firing == 1 and desk.counts(member):
             desk.annotations = alert.annotations
@@ -218,14 +119,16 @@ def _judge_firing(desk: Desk, alert: Alert, member: Member) -> None:
 def _finish(desk: Desk) -> None:
     """Settle state, suspects and destinations, and freeze the head."""
     head, out, now = desk.head, desk.out, desk.now
-    if not desk.visible:  # tombstones in a group that never fired
-        out.incident = head
-        out.timers.append(Timer(TimerKind.FORGET, head.generation, now + TOMBSTONE))
+    if not desk.visible:  # tombstones in a group that never fired, or an alert whose text alone changed
+        if head.state is State.QUIET:
+            out.timers.append(Timer(TimerKind.FORGET, head.generation, now + TOMBSTONE))
+        out.incident = msgspec.structs.replace(head, muted=desk.muted)
         return
     head = msgspec.structs.replace(
         head,
         firing=desk.firing,
         resolved=desk.resolved,
+        muted=desk.muted,
         by_severity=desk.by_severity,
         labels=desk.labels,
         annotations=desk.annotations,
@@ -234,18 +137,21 @@ def _finish(desk: Desk) -> None:
         truncated=desk.event.truncated,
         updated_at=now,
         revision=head.revision + 1,
-        title=title(desk.labels, desk.event.labels),
+        title=_title(desk),
         team=desk.book.team(desk.labels, head.service),
         book=desk.book.version,
     )
-    if desk.opened:
-        head = _opened(desk, head)
-    elif head.state.open and desk.firing == 0:
-        head = _ended(desk, head)
+    was_held = head.state is State.HELD
+    head = _opened(desk, head) if desk.opened else _moved(desk, head)
+    if head.state.open:
+        head = telling.advance(
+            head, desk.seen, desk.book, out, now, changed=True, louder=desk.rose and not desk.opened
+        )
     else:
-        head = _moved(desk, head)
+        head = destinations.refresh(head, desk.book, out)
+    if was_held or head.state is State.HELD:
+        _gather(desk, head)
     prune(desk, out)
-    head = destinations.refresh(head, desk.book, out, louder=desk.rose and not desk.opened)
     out.incident = msgspec.structs.replace(
         head, why=tuple(Reason(r.why, r.text[:_BOUNDED_TEXT]) for r in out.why[-5:] if r.text)
     )
@@ -258,19 +164,22 @@ def _opened(desk: Desk, head: Incident) -> Incident:
     out.tell(now, why, text, generation=head.generation)
     head = suspects.attach(head, desk.seen.ledgers, desk.book, out, now)
     out.timers.append(Timer(TimerKind.FORGET, 0, None))
-    wait = desk.route.group_wait if desk.route else timedelta(0)
-    if desk.firing == 0:  # fired and resolved inside one delivery
-        return _ended(desk, head)
-    if wait > timedelta(0):
-        out.timers.append(Timer(TimerKind.NOTIFY, head.generation, now + wait))
-        out.because(Why.INCIDENT_WAITING, f"told in {wait.total_seconds():g} s (group_wait)")
+    if facts.flapping(head, desk.book, now):
+        text = f"began again {len(head.flips)} times lately; its end will be held back"
+        out.tell(now, Why.INCIDENT_FLIPPED, text, generation=head.generation)
+    if head.hold is not None or desk.firing == 0:  # a digest; or fired and resolved inside one delivery
         return head
-    return msgspec.structs.replace(head, state=State.TRIGGERED)
-
-
-def _ended(desk: Desk, head: Incident) -> Incident:
-    text, why = "all alerts are resolved", Why.INCIDENT_RESOLVED
-    return close(head, desk.out, desk.now, desk.book.retention, by="", why=why, text=text)
+    hold = holding.find(head, desk.labels, desk.route, desk.seen.ledgers, desk.book, now)
+    if hold is not None:
+        head = msgspec.structs.replace(head, state=State.HELD, hold=hold)
+        text = f"held while {hold.service} {hold.version} is being deployed ({hold.rule})"
+        out.tell(now, Why.INCIDENT_HELD, text, generation=head.generation)
+        return head
+    wait = desk.route.group_wait if desk.route else timedelta(0)
+    if wait > timedelta(0):
+        out.because(Why.INCIDENT_WAITING, f"told in {wait.total_seconds():g} s (group_wait)")
+        head = msgspec.structs.replace(head, wait_until=now + wait)
+    return head
 
 
 def _moved(desk: Desk, head: Incident) -> Incident:
@@ -285,21 +194,42 @@ def _moved(desk: Desk, head: Incident) -> Incident:
         if head.state is State.ACKNOWLEDGED:
             # Who acknowledged a warning has not acknowledged a critical.
             head = msgspec.structs.replace(
-                head, state=State.TRIGGERED, acknowledged_at=None, acknowledged_by=""
+                head, state=State.TRIGGERED, acknowledged_at=None, acknowledged_by="", paged_at=now
             )
     return head
 
 
-def close(
-    head: Incident, out: Decision, now: datetime, retention: timedelta, *, by: str, why: Why, text: str
-) -> Incident:
-    """Return the head resolved, with its timers set; it is forgotten after ``retention``."""
-    out.tell(now, why, text, by=by, generation=head.generation)
-    out.timers.append(Timer(TimerKind.NOTIFY, head.generation, None))
-    out.timers.append(Timer(TimerKind.FORGET, 0, now + retention))
-    return msgspec.structs.replace(
-        head, state=State.RESOLVED, resolved_at=now, resolved_by=by, updated_at=now
+def _gather(desk: Desk, head: Incident) -> None:
+    """Pass on what changed to the digest; what is told by itself from now on, the digest need not tell."""
+    hold, event = head.hold, desk.event
+    if hold is None:
+        return
+    changed = (
+        {**desk.out.members}
+        if head.state is not State.TRIGGERED
+        else {**desk.seen.members, **desk.out.members}
     )
+    alerts = [m.alert for m in changed.values() if m is not None and m.generation == head.generation]
+    if head.state is State.TRIGGERED:
+        alerts = [_ended_now(a, desk.now) for a in alerts if a.firing]
+    if alerts:
+        labels = {"service": hold.service, "environment": hold.environment, "deploy": hold.version}
+        desk.out.onward.append(
+            GroupAlerts(
+                group=hold.digest,
+                route=event.route,
+                labels={k: v for k, v in labels.items() if v},
+                alerts=alerts,
+                received_at=event.received_at,
+                source=event.source,
+                external_url=event.external_url,
+                hold=hold,
+            )
+        )
+
+
+def _ended_now(alert: Alert, now: datetime) -> Alert:
+    return msgspec.structs.replace(alert, firing=False, ends_at=now)
 
 
 def prune(desk: Desk, out: Decision) -> None:
@@ -314,6 +244,14 @@ def prune(desk: Desk, out: Decision) -> None:
         out.members[member.alert.key] = None
 
 
+def _title(desk: Desk) -> str:
+    hold = desk.head.hold
+    if hold is not None and desk.head.group == hold.digest:
+        count = desk.firing + desk.resolved
+        return f"{count} alert{'s' if count != 1 else ''} during the deploy of {hold.service} {hold.version}"
+    return title(desk.labels, desk.event.labels)
+
+
 def title(labels: dict[str, str], group_labels: dict[str, str]) -> str:
     """Return a short name for people: the common alertname, or the group's labels."""
     name = labels.get("alertname") or group_labels.get("alertname")
@@ -321,20 +259,3 @@ def title(labels: dict[str, str], group_labels: dict[str, str]) -> str:
         return name[:_BOUNDED_TEXT]
     pairs = ", ".join(f"{k}={v}" for k, v in sorted(group_labels.items()))
     return (pairs or "alerts")[:_BOUNDED_TEXT]
-
-
-def _common(left: dict[str, str], right: dict[str, str]) -> dict[str, str]:
-    if left == right:
-        return left
-    return {k: v for k, v in left.items() if right.get(k) == v}
-
-
-def _quiet(event: GroupAlerts, route: Route | None, book: Rulebook) -> Incident:
-    return Incident(
-        group=event.group,
-        generation=0,
-        route=event.route,
-        receiver=route.receiver if route else book.root.receiver,
-        group_labels=event.labels,
-        state=State.QUIET,
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.decide import alerts, destinations, suspects
+from router.decide import reviewing, suspects, telling
 from router.decide.decision import Decision, Snapshot, Timer
 from router.model.events import Command, CommandKind, DeployNoticed, TimerDue, TimerKind
 from router.model.incidents import State
@@ -34,24 +34,31 @@ def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
             out.because(Why.COMMAND_IGNORED, f"already {head.state}")
             return out
         head = msgspec.structs.replace(
-            head, state=State.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by=event.by, updated_at=now
+            head,
+            state=State.ACKNOWLEDGED,
+            acknowledged_at=now,
+            acknowledged_by=event.by,
+            updated_at=now,
+            revision=head.revision + 1,
+            book=book.version,
+            wait_until=None,
+            paged_at=None,
         )
-        out.tell(
-            now, Why.ACKNOWLEDGED, f"acknowledged by {event.by}", by=event.by, generation=head.generation
-        )
-    else:
-        if not head.state.open:
-            out.because(Why.COMMAND_IGNORED, f"already {head.state}")
-            return out
-        text = f"resolved by {event.by}, {head.firing} still firing"
-        head = alerts.close(head, out, now, book.retention, by=event.by, why=Why.RESOLVED_BY_HAND, text=text)
+        text = f"acknowledged by {event.by}"
+        out.tell(now, Why.ACKNOWLEDGED, text, by=event.by, generation=head.generation)
+        out.incident = telling.advance(head, seen, book, out, now, at_once=True)
+        return out
+    if not head.state.open:
+        out.because(Why.COMMAND_IGNORED, f"already {head.state}")
+        return out
+    text = f"resolved by {event.by}, {head.firing} still firing"
     head = msgspec.structs.replace(head, revision=head.revision + 1, book=book.version)
-    out.incident = destinations.refresh(head, book, out)
+    out.incident = telling.close(head, out, now, book, by=event.by, why=Why.RESOLVED_BY_HAND, text=text)
     return out
 
 
 def timer(event: TimerDue, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
-    """Return what a wake-up changes: the group's wait is over, or the group may be forgotten."""
+    """Return what a wake-up changes: it is time to look at the incident, or the group may be forgotten."""
     out = Decision()
     head = seen.incident
     if head is None:
@@ -60,15 +67,18 @@ def timer(event: TimerDue, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
         if head.due or any(p.due for p in seen.past.values()):
             # PagerDuty is away for longer than incidents are kept: what is open there must still be closed.
             out.timers.append(Timer(TimerKind.FORGET, event.generation, now + _FORGET_AGAIN))
-        else:
-            out.forget = not head.state.open
+        elif not head.state.open:
+            out.forget = True
+            out.inhibits = {(key, m.alert.key): None for m in seen.members.values() for key in m.inhibits}
         return out
-    if head.state is State.WAITING and head.generation == event.generation:
-        head = msgspec.structs.replace(
-            head, state=State.TRIGGERED, updated_at=now, revision=head.revision + 1, book=book.version
-        )
-        out.tell(now, Why.INCIDENT_NOTIFIED, "the group's wait is over", generation=head.generation)
-        out.incident = destinations.refresh(head, book, out)
+    if not head.state.open or head.generation != event.generation:
+        return out
+    before = head
+    head = reviewing.remuted(head, seen, book, out, now)
+    head = msgspec.structs.replace(head, revision=head.revision + (head.state is State.WAITING))
+    head = telling.advance(head, seen, book, out, now)
+    if head != before:
+        out.incident = msgspec.structs.replace(head, book=book.version)
     return out
 
 
@@ -81,13 +91,16 @@ def look_again(event: DeployNoticed, seen: Snapshot, book: Rulebook, now: dateti
     known = book.services.get(head.service)
     if event.service != head.service and event.service not in (known.dependencies if known else ()):
         return out
-    before, first = head.suspects, suspects.prime(head.suspects)
+    before, first = head, suspects.prime(head.suspects)
     head = suspects.attach(head, seen.ledgers, book, out, now)
-    if head.suspects == before:
-        return Decision()
+    changed = not suspects.alike(head.suspects, before.suspects)
     top = suspects.prime(head.suspects)  # a cleared candidate is shown, but pages nobody
     # A page that names a deploy which is cleared by now must not go on naming it.
     moved = (first.deploy_id if first else "") != (top.deploy_id if top else "")
-    head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now, book=book.version)
-    out.incident = destinations.refresh(head, book, out, louder=moved)
+    if changed:
+        head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now)
+    head = telling.advance(head, seen, book, out, now, at_once=changed, louder=moved)
+    if head == before:
+        return Decision()
+    out.incident = msgspec.structs.replace(head, book=book.version)
     return out

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from router.decide.outlook import Outlook
 from router.model.deploys import Ledger
-from router.model.events import TimerKind
+from router.model.events import GroupAlerts, TimerKind
 from router.model.incidents import Entry, Incident, Member
 from router.model.reasons import Reason, Why
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _NO_MEMBERS: Mapping[str, Member] = {}
 _NO_LEDGERS: Mapping[str, Ledger] = {}
 _NO_PAST: Mapping[int, Incident] = {}
+NOWHERE = Outlook()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Snapshot:
 
     ``past`` holds earlier generations by number: they may still have to be told of.
     ``ledger`` is the one that a deploy event is about; ``ledgers`` (by service) are
-    read to look for suspects.
+    read to look for suspects. ``outlook``: silences, and what inhibits, wherever it fires.
     """
 
     incident: Incident | None = None
@@ -34,6 +36,7 @@ class Snapshot:
     past: Mapping[int, Incident] = field(default_factory=lambda: _NO_PAST)
     ledger: Ledger | None = None
     ledgers: Mapping[str, Ledger] = field(default_factory=lambda: _NO_LEDGERS)
+    outlook: Outlook = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,15 @@ class Decision:
     look_again: list[str] = field(default_factory=list)
     #: What will not be told any more: goes to the dead letters.
     dead: list[str] = field(default_factory=list)
+    #: Alerts that belong to other groups, too, or now: appended to their inboxes before this is committed.
+    onward: list[GroupAlerts] = field(default_factory=list)
+    #: By key and alert: it inhibits others from now on (True: it is a target, too), or None: no more.
+    inhibits: dict[tuple[str, str], bool | None] = field(default_factory=dict)
+
+    @property
+    def mutes(self) -> bool:
+        """True where something of the incident is muted after this."""
+        return self.incident is not None and self.incident.muted > 0
 
     def because(self, why: Why, text: str = "") -> None:
         """Add a reason."""

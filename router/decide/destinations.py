@@ -42,12 +42,14 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
     wishes = dict(head.destinations)
     # An open incident may outlive its receiver: then the root's are told, as for all that no route takes.
     receiver = book.receivers.get(head.receiver) or book.receivers.get(book.root.receiver)
-    if want is not Want.RESOLVED and receiver is not None:
-        for target in receiver.targets:
+    further = [found for name in head.also if (found := book.receivers.get(name)) is not None]
+    targets = [t for each in ([receiver] if receiver else []) + further for t in each.targets]
+    if want is not Want.RESOLVED:
+        for target in targets:
             if target.id not in wishes:
                 wishes[target.id] = Destination(lane=target.lane)
     if not wishes:
-        if receiver is not None and receiver.targets:
+        if targets:
             out.because(Why.RESOLVED_BEFORE_NOTIFIED)
         else:
             out.because(Why.NOBODY_TO_TELL, f"receiver {head.receiver!r} has no targets")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.decide import alerts, commands, deploys, settle
+from router.decide import alerts, commands, deploys, reviewing, settle
 from router.decide.decision import Decision, Snapshot
 from router.model.events import (
     Begun,
@@ -18,6 +18,7 @@ from router.model.events import (
     Doubt,
     Event,
     GroupAlerts,
+    Review,
     ServiceDeploy,
     Settled,
     TimerDue,
@@ -43,6 +44,8 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
             return commands.decide(event, seen, book, now)
         case TimerDue():
             return commands.timer(event, seen, book, now)
+        case Review():
+            return reviewing.decide(seen, book, now)
         case Begun():
             return settle.begun(event, seen)
         case Doubt():
@@ -56,15 +59,17 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
 def services_needed(event: Event, seen: Snapshot, book: Rulebook) -> list[str]:
     """Return the services whose ledgers ``decide`` will want for this event; often none.
 
-    Only an opening incident, or one that is told of a deploy, looks for suspects.
+    Only an opening incident, or one that is told of a deploy, looks for suspects; and one that waits
+    for a deploy looks at that.
     """
-    service = ""
-    if isinstance(event, GroupAlerts):
-        if seen.incident is not None and seen.incident.state.open:
-            return []
+    service, head = "", seen.incident
+    waits = head is not None and head.hold is not None
+    if isinstance(event, GroupAlerts) and not (head is not None and head.state.open):
         service = next((s for a in event.alerts if a.firing and (s := book.service(a.labels))), "")
-    elif isinstance(event, DeployNoticed) and seen.incident is not None:
-        service = seen.incident.service
+    elif head is not None and (
+        isinstance(event, DeployNoticed) or (waits and isinstance(event, GroupAlerts | TimerDue | Review))
+    ):
+        service = head.service
     if not service:
         return []
     known = book.services.get(service)

@@ -68,19 +68,38 @@ def place(told: Sequence[Told], book: Rulebook, received_at: datetime) -> list[P
 
 
 def _alerts(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[Placed]:
-    groups: dict[str, tuple[GroupAlerts, list[tuple[bytes, bytes]]]] = {}
-    urgent: set[str] = set()
+    """Place the alerts of a delivery, labels rewritten; what the rules drop is gone."""
+    if book.relabel:
+        kept = [
+            msgspec.structs.replace(alert, labels=labels)
+            for alert in batch.alerts
+            if (labels := book.relabelled(alert.labels)) is not None
+        ]
+        batch = msgspec.structs.replace(batch, alerts=kept)
+    return [onward(event, book) for event in grouped(batch, book, received_at)]
+
+
+def onward(event: GroupAlerts, book: Rulebook) -> Placed:
+    """Return alerts of one group, placed; ``urgent`` where one of them is critical."""
+    route = book.route_by_id(event.route)
+    urgent = any(book.severity(a.labels, route) is Severity.CRITICAL for a in event.alerts)
+    mark = book.relabelling
+    versions = tuple((door_field(event.group, a.key), alert_version(a, mark)) for a in event.alerts)
+    return Placed(event.group, event, versions, urgent)
+
+
+def grouped(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[GroupAlerts]:
+    """Return the alerts by the groups that the rules put them in."""
+    groups: dict[str, GroupAlerts] = {}
     named: dict[tuple[str, ...], str] = {}  # a delivery's alerts mostly share their group: name it once
     for alert in batch.alerts:
-        version = alert_version(alert)
-        critical = book.severity(alert.labels) is Severity.CRITICAL
         for route in book.route(alert.labels):
             labels = book.group_labels(route, alert.labels)
             parts = (route.id, *labels, *labels.values())
             group = named.get(parts) or named.setdefault(parts, keys.group_key(route.id, labels))
             known = groups.get(group)
             if known is None:
-                event = GroupAlerts(
+                known = groups[group] = GroupAlerts(
                     group=group,
                     route=route.id,
                     labels=labels,
@@ -90,20 +109,19 @@ def _alerts(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[Pl
                     truncated=batch.truncated,
                     external_url=batch.external_url,
                 )
-                known = groups[group] = (event, [])
-            known[0].alerts.append(alert)
-            known[1].append((door_field(group, alert.key), version))
-            if critical:
-                urgent.add(group)
-    return [Placed(g, event, tuple(versions), g in urgent) for g, (event, versions) in groups.items()]
+            known.alerts.append(alert)
+    return list(groups.values())
 
 
-def alert_version(alert: Alert) -> bytes:
-    """Return 8 bytes over startsAt, status, endsAt when resolved, and the text people see.
+def alert_version(alert: Alert, relabelling: bytes = b"") -> bytes:
+    """Return 8 bytes over startsAt, status, endsAt when resolved, the text people see, and the rewriting.
 
-    generatorURL is left out: the two Prometheus of a pair write different ones.
+    generatorURL is left out: the two Prometheus of a pair write different ones. ``relabelling``: which
+    rules rewrote the labels; what other rules rewrote is another version.
     """
     what = (alert.starts_at, alert.firing, alert.ends_at, alert.annotations)
+    if relabelling:
+        return blake2b(codec.encode(what), digest_size=8, key=relabelling).digest()
     return blake2b(codec.encode(what), digest_size=8).digest()
 
 

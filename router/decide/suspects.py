@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: At most this many candidates are kept with an incident.
 KEEP = 3
+_ORDER = {phase: n for n, phase in enumerate(DeployPhase)}
 _SAME_SERVICE = 2.0
 _DEPENDENCY = 0.8
 _SWITCHED = 2.0
@@ -120,6 +121,23 @@ def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> S
         title=deploy.title,
         author=deploy.author,
         url=deploy.url,
+        phase=_phase(deploy),
+    )
+
+
+def alike(left: tuple[Suspect, ...], right: tuple[Suspect, ...]) -> bool:
+    """Return whether people would see no difference: how far a deploy has come is not shown."""
+    return [msgspec.structs.replace(s, phase="") for s in left] == [
+        msgspec.structs.replace(s, phase="") for s in right
+    ]
+
+
+def _phase(deploy: Deploy) -> str:
+    """Return the latest step that was told, the further one where times are equal."""
+    return max(
+        (p for p in DeployPhase if p in deploy.phases),
+        key=lambda p: (deploy.phases[p], _ORDER[p]),
+        default="",
     )
 
 

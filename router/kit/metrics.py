@@ -52,6 +52,9 @@ class Metrics:
         self.notify_seconds = Histogram(
             f"{n}_notification_latency_seconds", "One attempt", ["integration"], registry=r, buckets=_FAST
         )
+        self.template_failures = Counter(
+            f"{n}_template_failures", "Templates of rules that could not be rendered", registry=r
+        )
         self.queue = Gauge(f"{n}_delivery_queue", "Destinations waiting to be told", ["lane"], registry=r)
         self.depth = Gauge(f"{n}_store_depth", "What waits in the store", ["what"], registry=r)
         self.partitions = Gauge(f"{n}_partitions_owned", "Partitions that this process holds", registry=r)
@@ -64,6 +67,9 @@ class Metrics:
             f"{n}_senders_in_trouble", "Senders that are silent, turned away or unreadable", registry=r
         )
         self.store_up = Gauge(f"{n}_store_up", "1 while the store answers", registry=r)
+        self.rules_at = Gauge(
+            f"{n}_config_last_reload_success_timestamp_seconds", "When rules were last loaded", registry=r
+        )
         self.rules_ok = Gauge(
             f"{n}_config_last_reload_successful", "1 if the rules in force are the newest", registry=r
         )

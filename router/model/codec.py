@@ -14,6 +14,7 @@ from router.model.deploys import Ledger
 from router.model.errors import RouterError
 from router.model.events import Stored
 from router.model.incidents import Entry, Incident, Member
+from router.model.silences import Silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,3 +47,4 @@ member: Final[Callable[[bytes], Member]] = _decoder(Member)
 ledger: Final[Callable[[bytes], Ledger]] = _decoder(Ledger)
 entry: Final[Callable[[bytes], Entry]] = _decoder(Entry)
 stored: Final[Callable[[bytes], Stored]] = _decoder(Stored)
+silence: Final[Callable[[bytes], Silence]] = _decoder(Silence)

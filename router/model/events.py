@@ -246,8 +246,24 @@ class Unread(msgspec.Struct, frozen=True, gc=False, tag="unread", omit_defaults=
     apart: bool = False
 
 
+class Hold(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Why an incident waits: its own service is being deployed, and it is not critical.
+
+    ``rule`` is the hold's name in the rules; ``digest`` is the group that gathers all that is held
+    during this deploy, and tells it as one incident after ``until``, whatever is heard of the deploy.
+    """
+
+    rule: str
+    service: str
+    environment: str
+    deploy_id: str
+    version: str
+    digest: str
+    until: datetime
+
+
 class GroupAlerts(msgspec.Struct, frozen=True, gc=False, tag="alerts", omit_defaults=True):
-    """Placed: alerts of one group, from one delivery."""
+    """Placed: alerts of one group, from one delivery; with ``hold``: held ones, for their digest."""
 
     group: str
     route: str
@@ -257,6 +273,7 @@ class GroupAlerts(msgspec.Struct, frozen=True, gc=False, tag="alerts", omit_defa
     source: str = ""
     truncated: int = 0
     external_url: str = ""
+    hold: Hold | None = None
 
 
 class ServiceDeploy(msgspec.Struct, frozen=True, gc=False, tag="deploy", omit_defaults=True):
@@ -299,6 +316,7 @@ class TimerKind(StrEnum):
     """What a wake-up is for."""
 
     NOTIFY = "notify"
+    REVIEW = "review"
     FORGET = "forget"
 
 
@@ -350,7 +368,24 @@ class Doubt(msgspec.Struct, frozen=True, gc=False, tag="doubt", omit_defaults=Tr
     revive: bool = False
 
 
+class Review(msgspec.Struct, frozen=True, gc=False, tag="review", omit_defaults=True):
+    """From within: what surrounds a group has changed (rules, silences, what inhibits): look at it again."""
+
+    group: str
+
+
 #: What an inbox entry may hold.
 Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | Unread
 #: What decide may be asked about.
-Event = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | Unread | TimerDue | Settled | Begun
+Event = (
+    GroupAlerts
+    | ServiceDeploy
+    | DeployNoticed
+    | Command
+    | Doubt
+    | Unread
+    | TimerDue
+    | Settled
+    | Begun
+    | Review
+)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
 from router.model.destinations import Destination
-from router.model.events import Alert, Severity
+from router.model.events import Alert, Hold, Severity
 from router.model.keys import incident_id
 from router.model.reasons import Reason
 
 
 class State(StrEnum):
-    """Where an incident stands. QUIET: the group is known but has never fired for us."""
+    """Where an incident stands.
+
+    QUIET: the group is known but has never fired for us. SUPPRESSED: all that fires is muted, and
+    nobody was told. HELD: its alerts are told by their deploy's digest.
+    """
 
     QUIET = "quiet"
     WAITING = "waiting"
+    SUPPRESSED = "suppressed"
+    HELD = "held"
     TRIGGERED = "triggered"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
@@ -28,7 +35,7 @@ class State(StrEnum):
         return self in _OPEN
 
 
-_OPEN = {State.WAITING, State.TRIGGERED, State.ACKNOWLEDGED}
+_OPEN = {State.WAITING, State.SUPPRESSED, State.HELD, State.TRIGGERED, State.ACKNOWLEDGED}
 
 
 class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -44,14 +51,26 @@ class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     title: str = ""
     author: str = ""
     url: str = ""
+    phase: str = ""
+
+    @property
+    def probability(self) -> float:
+        """The score as a number between 0 and 1; the logistic function of it, not calibrated."""
+        return round(1 / (1 + math.exp(-max(-30.0, min(30.0, self.score - 1)))), 3)
 
 
 class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """An alert inside a group. ``generation`` is the incident's that it last counted in."""
+    """An alert inside a group. ``generation`` is the incident's that it last counted in.
+
+    ``muted`` says what mutes it while it fires, as :mod:`router.decide.muting` writes it; ``inhibits``
+    are the keys under which it inhibits others.
+    """
 
     alert: Alert = msgspec.field(name="a")
     generation: int = msgspec.field(name="n", default=0)
     seen_at: datetime | None = msgspec.field(name="t", default=None)
+    muted: str = msgspec.field(name="m", default="")
+    inhibits: tuple[str, ...] = msgspec.field(name="i", default=())
 
 
 class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -94,6 +113,19 @@ class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
     why: tuple[Reason, ...] = ()
     book: str = ""
+    wait_until: datetime | None = None
+    told_at: datetime | None = None
+    reminded_at: datetime | None = None
+    paged_at: datetime | None = None
+    flush_at: datetime | None = None
+    wake_at: datetime | None = None
+    also: tuple[str, ...] = ()
+    muted: int = 0
+    muted_by: tuple[str, ...] = ()
+    quiet_since: datetime | None = None
+    flips: tuple[datetime, ...] = ()
+    hold: Hold | None = None
+    colour: str = ""
 
     @property
     def id(self) -> str:

@@ -54,7 +54,7 @@ class Log:
             incident=incident.id,
             want=job.destination.want.value,
             severity=incident.severity.value,
-            title=text.line(incident.title, 300),
+            title=text.line(job.title or incident.title, 300),
             firing=incident.firing,
             resolved=incident.resolved,
             suspect=text.line(f"{suspect.service} {suspect.version}", 200) if suspect else "",

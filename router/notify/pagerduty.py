@@ -154,7 +154,7 @@ def _payload(job: IncidentJob, options: Options) -> dict[str, Any]:
     alertname = incident.labels.get("alertname") or incident.group_labels.get("alertname", "")
     optional = {"component": incident.service, "group": group, "class": alertname}
     return {
-        "summary": _summary(incident),
+        "summary": _summary(job),
         "severity": options.severity_map.get(incident.severity, level),
         "timestamp": (incident.starts_at or incident.opened_at or job.now).isoformat(),
         "source": text.line(source, 255) or "unknown",
@@ -162,13 +162,13 @@ def _payload(job: IncidentJob, options: Options) -> dict[str, Any]:
     }
 
 
-def _summary(incident: Incident) -> str:
+def _summary(job: IncidentJob) -> str:
     """Return the line that a phone shows: what fires and, before anything is cut, the suspect."""
-    suspect = ""
+    incident, suspect = job.incident, ""
     if incident.suspects and incident.suspects[0].score > 0:
         suspect = f" - suspect: {text.line(_told(incident.suspects[0], incident), 400)}"
     head = f"[FIRING:{incident.firing}] "
-    title = text.line(incident.title, MAX_SUMMARY - len(head) - len(suspect))
+    title = text.line(job.title or incident.title, MAX_SUMMARY - len(head) - len(suspect))
     return f"{head}{title or incident.id}{suspect}"[:MAX_SUMMARY]
 
 
@@ -187,6 +187,7 @@ def _details(job: IncidentJob, alerts: int, length: int) -> dict[str, Any]:
     left_out = f"the sender left out {incident.truncated} alerts: this is not the whole list"
     details: dict[str, Any] = {
         "WARNING": left_out if incident.truncated else "",
+        "body": text.clean(job.body, 8 * length),
         "firing": incident.firing,
         "resolved": incident.resolved,
         "by_severity": {text.line(k, 50): v for k, v in list(incident.by_severity.items())[:10]},
@@ -396,4 +397,4 @@ def _no_answer(cause: BaseException | None) -> Outcome:
     return Unsure("contextDeadlineExceeded", f"the answer was lost: {name}")
 
 
-build = NotifierSpec("pagerduty", Lane.PAGE, Options, PagerDuty, tells_changes=True)
+build = NotifierSpec("pagerduty", Lane.PAGE, Options, PagerDuty, tells_changes=True, render=render_event)

@@ -112,8 +112,9 @@ def _blocks(job: IncidentJob, alerts: int) -> list[dict[str, Any]]:
     blocks = [_section(f"{_light(job)} *{_headline(job, 250)}*"), _facts(incident)]
     if incident.truncated:
         blocks.append(_section(f":warning: *Incomplete: the sender left out {incident.truncated} alerts*"))
-    notes = [incident.annotations.get(name, "") for name in ("summary", "description")]
-    if said := "\n".join(escape(note, 400) for note in notes if note):
+    told = [incident.annotations.get(name, "") for name in ("summary", "description")]
+    notes = job.body.splitlines()[:40] or told
+    if said := "\n".join(escape(note, 400) for note in notes if note.strip()):
         blocks.append(_section(said))
     blocks += [_section(_suspect(s, incident, reasons=not i)) for i, s in enumerate(incident.suspects[:3])]
     shown = [a for a in job.members if a.firing or incident.state is State.RESOLVED][:alerts]
@@ -141,7 +142,7 @@ def _headline(job: IncidentJob, limit: int) -> str:
     incident, want = job.incident, job.destination.want
     state = want.upper() if want is not Want.TRIGGERED else "FIRING"
     state += f":{incident.firing}" if want is not Want.RESOLVED else ""
-    return f"[{state}] {escape(incident.title or incident.id, limit)}"
+    return f"[{state}] {escape(job.title or incident.title or incident.id, limit)}"
 
 
 def _facts(incident: Incident) -> dict[str, Any]:
@@ -254,9 +255,7 @@ class Slack:
         # An attempt makes at most two calls that can be slow.
         self._timeout = aiohttp.ClientTimeout(total=context.timeout_s / 2, sock_connect=context.timeout_s / 4)
         self._session: aiohttp.ClientSession | None = None
-        self._pace = Pace(
-            interval_s=1.0, burst=3
-        )  # about 1 message per second and channel, with short bursts
+        self._pace = Pace(interval_s=1.0, burst=3)  # about 1 message a second and channel, in short bursts
         self._ids: dict[str, str] = {}  # channel as configured -> id, as answers tell
 
     def ready(self, options: BaseModel) -> str:
@@ -397,4 +396,5 @@ def _settle(answer: _Answer, ref: str, *, repeatable: bool) -> Outcome:
     return answer.outcome(repeatable=repeatable)
 
 
-build = NotifierSpec("slack", Lane.CHAT, Options, Slack)
+build = NotifierSpec("slack", Lane.CHAT, Options, Slack,
+    render=lambda job: dict(zip(("text", "blocks"), render_message(job), strict=True)))  # fmt: skip

@@ -30,7 +30,9 @@ from router.ports.storage import (
     Lease,
     LeaseSeen,
     Store,
+    Taking,
 )
+from router.ports.surroundings import Surroundings
 from router.ports.web import Intake, Reader, Taken
 
 __all__ = [
@@ -62,6 +64,8 @@ __all__ = [
     "SourceFactory",
     "Speaking",
     "Store",
+    "Surroundings",
     "SwitchedOff",
     "Taken",
+    "Taking",
 ]

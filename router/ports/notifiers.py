@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -24,7 +24,9 @@ class IncidentJob:
     ``doubtful``: an earlier first attempt may have been taken by the other side.
     ``members`` is a bounded, sorted sample (firing first); ``incident.firing`` and
     ``incident.resolved`` are the true counts. ``changed`` is what the last
-    decisions said, for a thread reply; empty on a first delivery.
+    decisions said, for a thread reply; empty on a first delivery. ``title`` and ``body``
+    are what the receiver's templates made of it, "" where there are none: then the
+    driver's own words.
     """
 
     incident: Incident
@@ -35,6 +37,8 @@ class IncidentJob:
     now: datetime
     links: Mapping[str, str] = field(default_factory=dict)
     changed: Sequence[str] = ()
+    title: str = ""
+    body: str = ""
 
     @property
     def doubtful(self) -> bool:
@@ -105,7 +109,8 @@ class NotifierContext:
 class NotifierSpec:
     """The module-level ``build`` of a notifier's file.
 
-    ``options`` is the pydantic model of one entry under ``<kind>_configs``.
+    ``options`` is the pydantic model of one entry under ``<kind>_configs``. ``render``: what would be
+    sent for a job, without a secret and without sending it, for tests of rules.
     """
 
     kind: str
@@ -113,3 +118,4 @@ class NotifierSpec:
     options: type[BaseModel]
     make: Callable[[NotifierContext], Notifier]
     tells_changes: bool = False
+    render: Callable[[IncidentJob], Mapping[str, Any]] | None = None

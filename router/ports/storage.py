@@ -97,6 +97,22 @@ class GroupChange:
     timeline: list[Entry] = field(default_factory=list)
     forget: bool = False
     due: bool = False
+    muted: bool | None = None  # whether something of it is muted, where that changed
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What the new owner of a partition starts with.
+
+    ``groups``/``services``: with something to deliver. ``muted``: groups in which something is muted.
+    ``reviewed``: the rulebook under which all groups were last looked at.
+    """
+
+    groups: list[str]
+    services: list[str]
+    timers: dict[str, datetime]
+    muted: list[str]
+    reviewed: str
 
 
 #: Dead letters that a partition keeps: deliveries that could not be read, and others.
@@ -127,7 +143,11 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Batch:
-    """All that one commit writes: by group, by service key, wake-ups, acknowledgements, dead letters."""
+    """All that one commit writes: by group, by service key, wake-ups, acknowledgements, dead letters.
+
+    ``inhibits``: by ``<key>|<group>|<alert>``, "1" where the alert is a target of its rule, too, "0" where
+    not, None where it inhibits no more. ``reviewed``: the rulebook under which all groups were looked at.
+    """
 
     groups: dict[str, GroupChange] = field(default_factory=dict)
     ledgers: dict[str, Ledger] = field(default_factory=dict)
@@ -137,6 +157,8 @@ class Batch:
     dead: list[DeadLetter] = field(default_factory=list)
     unseen: list[bytes] = field(default_factory=list)  # what the door is to forget, by field
     at: datetime | None = None  # when it was decided; tells which days' memory that is
+    inhibits: dict[str, str | None] = field(default_factory=dict)
+    reviewed: str = ""
 
     def __bool__(self) -> bool:
         """True where there is something to write."""
@@ -148,6 +170,8 @@ class Batch:
             or self.acks_normal
             or self.dead
             or self.unseen
+            or self.inhibits
+            or self.reviewed
         )
 
 
@@ -188,8 +212,11 @@ class Store(Protocol):
     async def beat(self, owner: str, *, gone: bool = False) -> dict[str, str]:
         """Show that this process lives, and return every process's beat."""
 
-    async def pending(self, partition: int) -> tuple[list[str], list[str], dict[str, datetime]]:
-        """Return groups and service keys with something to deliver, and the wake-ups."""
+    async def pending(self, partition: int) -> Taking:
+        """Return what a partition's new owner has to know."""
+
+    async def all_open(self, partition: int) -> list[str]:
+        """Return the groups with an open incident."""
 
     async def groups(self, groups: Mapping[str, int]) -> dict[str, GroupRecord]:
         """Return these groups (with their partitions); an unknown one is an empty record."""

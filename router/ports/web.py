@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from router.model.deploys import Change, Deploy
+from router.model.deploys import Change, Deploy, Ledger
 from router.model.events import Alert, Command, Doubt, Stored, Told, Unread
 from router.model.incidents import Entry, Incident
 from router.ports.storage import DeadLetter
@@ -54,6 +54,12 @@ class Reader(Protocol):
 
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         """Return one incident with its alerts and its timeline."""
+
+    async def muted(self) -> list[Incident]:
+        """Return heads of open incidents in which something is muted, at most 1,000."""
+
+    async def ledgers(self, services: Sequence[str]) -> dict[str, Ledger]:
+        """Return the deploy ledgers of these services; unknown ones are left out."""
 
     async def deploys(self, *, limit: int) -> list[Deploy]:
         """Return deploys, newest first."""

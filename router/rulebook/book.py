@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from router.model.events import DeployReport, OriginKind, Severity
-from router.rulebook import places
+from router.rulebook import places, relabel
+from router.rulebook.conditions import Facts
+from router.rulebook.tree import Node, Route, Tree, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic import BaseModel
 
     from router.model.destinations import Lane
     from router.rulebook import mappings
-    from router.rulebook.matchers import Matcher
+    from router.rulebook.muting import DeployHold, Flapping, InhibitRule, Maintenance
     from router.rulebook.senders import Sender
+    from router.rulebook.templates import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Target:
     lane: Lane
     options: BaseModel
     tells_changes: bool = False
+    title: Template | None = None
+    body: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +47,6 @@ class Receiver:
 
     name: str
     targets: tuple[Target, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One node of the tree, with everything inherited already resolved.
-
-    ``id`` is the path of names or indexes, for example ``root/payments``.
-    ``group_by`` None means all labels (``['...']``).
-    """
-
-    id: str
-    receiver: str
-    matchers: tuple[Matcher, ...]
-    group_by: tuple[str, ...] | None
-    group_wait: timedelta
-    continue_: bool
-    routes: tuple[Route, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +75,7 @@ class LabelNames:
     environment: tuple[str, ...] = ("env", "environment")
     version: tuple[str, ...] = ("version", "image_tag", "revision")
     team: tuple[str, ...] = ("team",)
+    colour: tuple[str, ...] = ("colour", "color")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +90,26 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
+class Muting:
+    """What keeps alerts and incidents from being told, beside silences and a route's own intervals."""
+
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+    holds: tuple[DeployHold, ...] = ()
+    flapping: Flapping | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Index:
     """What the questions look up, computed once per rulebook."""
 
-    routes: Mapping[str, Route]
+    tree: Tree
     services: Mapping[str, str]  # lower case -> the catalogue's name
     gitlab: places.Claims
     argocd: places.Claims
     rollouts: places.Claims
     targets: Mapping[str, Target]
+    relabelling: bytes
     dependents: Mapping[str, tuple[str, ...]]
 
 
@@ -129,13 +130,15 @@ class Rulebook:
     attribution: Attribution = field(default_factory=Attribution)
     mappings: Mapping[str, mappings.Mapping] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
+    relabel: tuple[relabel.Rule, ...] = ()
+    muting: Muting = field(default_factory=Muting)
     retention: timedelta = timedelta(days=7)  # of resolved incidents; from the settings, not from a file
     _index: _Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         services = self.services.values()
         index = _Index(
-            routes={route.id: route for route in _walk(self.root)},
+            tree=Tree(self.root),
             services={service.name.lower(): service.name for service in services},
             gitlab=places.Claims((text, each.name) for each in services for text in each.gitlab_projects),
             argocd=places.Claims((text, each.name) for each in services for text in each.argocd_applications),
@@ -143,20 +146,24 @@ class Rulebook:
             targets={
                 target.id: target for receiver in self.receivers.values() for target in receiver.targets
             },
+            relabelling=blake2b(repr(self.relabel).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if self.relabel
+            else b"",
             dependents=_dependents(services),
         )
         object.__setattr__(self, "_index", index)  # the class is frozen; this is still its construction
 
     def route(self, labels: Mapping[str, str]) -> list[Route]:
         """Return the routes that take these labels, in order; never empty (the root takes the rest)."""
-        found: list[Route] = []
-        if not _take(self.root, labels, found):
-            found.append(self.root)
-        return found
+        return self._index.tree.take(labels, lambda: self.catalogue_facts(labels))
+
+    def explain(self, labels: Mapping[str, str]) -> Node:
+        """Return how :meth:`route` finds its answer, node by node."""
+        return explain(self.root, labels, lambda: self.catalogue_facts(labels))
 
     def route_by_id(self, route_id: str) -> Route | None:
         """Return the route of that id, or None since the rules changed."""
-        return self._index.routes.get(route_id)
+        return self._index.tree.by_id.get(route_id)
 
     def group_labels(self, route: Route, labels: Mapping[str, str]) -> dict[str, str]:
         """Return the labels that name the group; a label the alert lacks, or has empty, is left out."""
@@ -164,10 +171,38 @@ class Rulebook:
             return {name: value for name, value in labels.items() if value}
         return {name: value for name in route.group_by if (value := labels.get(name))}
 
-    def severity(self, labels: Mapping[str, str]) -> Severity:
-        """Return the severity; missing or unknown is ``error``, Alertmanager's default for PagerDuty."""
+    def catalogue_facts(self, labels: Mapping[str, str]) -> Facts:
+        """Return what is known of an alert before there is an incident, for the conditions of routes."""
+        service = self.service(labels)
+        known = self.services.get(service)
+        return Facts(
+            service=service,
+            team=self.team(labels, service),
+            environment=self.environment(labels),
+            tier=known.tier if known else None,
+        )
+
+    @property
+    def relabelling(self) -> bytes:
+        """A digest of the rules that rewrite labels; b"" where there are none."""
+        return self._index.relabelling
+
+    def relabelled(self, labels: Mapping[str, str]) -> dict[str, str] | None:
+        """Return the labels as the rules rewrite them; None where the rules drop the alert."""
+        return relabel.apply(self.relabel, labels)
+
+    def severity(self, labels: Mapping[str, str], route: Route | None = None) -> Severity:
+        """Return what the severity counts as on a route.
+
+        Missing or unknown is ``error``, Alertmanager's default for PagerDuty.
+        """
         value = _first(labels, self.labels.severity)
-        return self.severities.get(value.strip().lower(), Severity.ERROR)
+        found = self.severities.get(value.strip().lower(), Severity.ERROR)
+        return route.severities.get(found, found) if route is not None and route.severities else found
+
+    def colour(self, labels: Mapping[str, str]) -> str:
+        """Return which colour the alerts say they come from, or ""."""
+        return _first(labels, self.labels.colour)
 
     def service(self, labels: Mapping[str, str]) -> str:
         """Return the service's name, or "" ."""
@@ -232,26 +267,6 @@ def _dependents(services: Iterable[Service]) -> dict[str, tuple[str, ...]]:
         for needed in service.dependencies:
             found[needed] = (*found.get(needed, ()), service.name)
     return found
-
-
-def _take(route: Route, labels: Mapping[str, str], found: list[Route]) -> bool:
-    """Add what takes the labels at or below the route; False if the route itself does not match."""
-    for matcher in route.matchers:
-        if not matcher.test(labels.get(matcher.name, "")):
-            return False
-    before = len(found)
-    for child in route.routes:
-        if _take(child, labels, found) and not child.continue_:
-            break
-    if len(found) == before:
-        found.append(route)
-    return True
-
-
-def _walk(route: Route) -> Iterator[Route]:
-    yield route
-    for child in route.routes:
-        yield from _walk(child)
 
 
 def _first(labels: Mapping[str, str], names: tuple[str, ...]) -> str:

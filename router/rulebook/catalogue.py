@@ -6,13 +6,16 @@ still useful.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
 from router.model.events import Severity
+from router.rulebook import templates
 from router.rulebook.book import Receiver, Service, Target
 from router.rulebook.problems import unknown_hint
+from router.rulebook.template_filters import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from router.rulebook.load import KindSpec
     from router.rulebook.problems import Problems
     from router.rulebook.schema import ReceiverModel, ServiceModel
+    from router.rulebook.templates import Template
     from router.rulebook.yaml_loader import Document, Path
 
 #: Replaced as a whole by ``environments:``.
@@ -123,11 +127,13 @@ def receiver(
 ) -> Receiver:
     """Return the receiver with one target per entry under ``<kind>_configs``."""
     targets: list[Target] = []
+    title = _template(model.title, document, (*path, "title"), problems)
+    body = _template(model.body, document, (*path, "body"), problems)
     for key, entries in (model.model_extra or {}).items():
         here = (*path, key)
         kind = key.removesuffix(_SUFFIX)
         if not key.endswith(_SUFFIX) or kind not in kinds:
-            known = ["name", *(f"{name}{_SUFFIX}" for name in kinds)]
+            known = ["name", "title", "body", *(f"{name}{_SUFFIX}" for name in kinds)]
             problems.add(document, here, f"unknown key {key[:60]!r}", unknown_hint(key, known))
         elif entries is not None and not isinstance(entries, list):
             problems.add(document, here, "this must be a list", "start each entry with -")
@@ -138,8 +144,16 @@ def receiver(
                 )
                 for index, value in enumerate(entries or ())
             )
-            targets.extend(target for target in found if target is not None)
+            targets.extend(replace(target, title=title, body=body) for target in found if target is not None)
     return Receiver(model.name, tuple(targets))
+
+
+def _template(text: str, document: Document, path: Path, problems: Problems) -> Template | None:
+    try:
+        return templates.compiled(text) if text else None
+    except TemplateError as exc:
+        problems.add(document, path, str(exc), exc.hint)
+        return None
 
 
 def _target(

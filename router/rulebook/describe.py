@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from router.rulebook import durations
 
 if TYPE_CHECKING:
-    from router.rulebook.book import Route, Rulebook
+    from router.rulebook.book import Rulebook
+    from router.rulebook.tree import Route
 
 
 def describe(book: Rulebook) -> dict[str, Any]:

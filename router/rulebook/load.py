@@ -1,7 +1,7 @@
 """Reads the folder of rules and answers with a rulebook, or with everything that is wrong.
 
-Every ``*.yaml`` directly in the folder is read, in order of its name. ``services``,
-``receivers``, ``sources`` and ``senders`` may be spread over several files; the other sections stand once.
+Every ``*.yaml`` directly in the folder is read, in order of its name; :mod:`router.rulebook.sheets`
+sorts what is in them.
 Called at start, at reload and by ``router check``; the folder is the only thing
 it reads, and nothing is kept from an earlier call.
 """
@@ -10,49 +10,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
-
-from pydantic import BaseModel, TypeAdapter
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from router.model.errors import ConfigError, Problem
 from router.model.events import Severity
-from router.rulebook import catalogue, durations, mappings, senders, yaml_loader
-from router.rulebook.book import Attribution, LabelNames, Receiver, Route, Rulebook, Service
+from router.rulebook import catalogue, durations, mappings, relabel, senders, times, yaml_loader
+from router.rulebook import sheets as sheets_
+from router.rulebook.book import Attribution, LabelNames, Muting, Receiver, Rulebook, Service
 from router.rulebook.durations import DurationError
+from router.rulebook.muting import Compiler
 from router.rulebook.problems import Problems, unknown_hint
 from router.rulebook.routes import Planter
-from router.rulebook.salvage import validated
-from router.rulebook.schema import (
-    AttributionModel,
-    Environments,
-    LabelsModel,
-    MappingModel,
-    ReceiverModel,
-    RouteModel,
-    SenderModel,
-    ServiceModel,
-    Severities,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
     from pathlib import Path as Folder
 
-    from router.model.destinations import Lane
-    from router.rulebook.yaml_loader import Document, Path
+    from pydantic import BaseModel
 
-#: Sections that are lists, and the key by which each of their items is known.
-_LISTED: Final[Mapping[str, str]] = {
-    "services": "name",
-    "receivers": "name",
-    "sources": "name",
-    "senders": "source",
-}
+    from router.model.destinations import Lane
+    from router.rulebook.schema import ServiceModel
+    from router.rulebook.sheets import Item, Sheets
+    from router.rulebook.times import TimeInterval
+    from router.rulebook.tree import Route
+    from router.rulebook.yaml_loader import Document
+
+T = TypeVar("T")
+
 #: By feel: more files than services is a wrong folder.
 MAX_FILES: Final = 500
-
-M = TypeVar("M", ServiceModel, ReceiverModel, MappingModel, SenderModel)
 
 
 class KindSpec(Protocol):
@@ -79,33 +66,13 @@ class KindSpec(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Item(Generic[M]):
-    document: Document
-    path: Path
-    model: M
-
-
 @dataclass(slots=True)
-class _Sheets:
-    """The valid sections of all files; names of broken items are kept, since others refer to them."""
+class Reading:
+    """Files as (name relative to the folder's parent, content); errors call the folder ``folder``."""
 
-    once: dict[str, tuple[Document, Any]] = field(default_factory=dict)
-    services: list[_Item[ServiceModel]] = field(default_factory=list)
-    receivers: list[_Item[ReceiverModel]] = field(default_factory=list)
-    sources: list[_Item[MappingModel]] = field(default_factory=list)
-    senders: list[_Item[SenderModel]] = field(default_factory=list)
-    names: dict[str, set[str]] = field(default_factory=lambda: {key: set() for key in _LISTED})
-
-
-_ONCE: Final[Mapping[str, tuple[TypeAdapter[Any], type[BaseModel] | None]]] = {
-    "route": (TypeAdapter(RouteModel), RouteModel),
-    "labels": (TypeAdapter(LabelsModel), LabelsModel),
-    "attribution": (TypeAdapter(AttributionModel), AttributionModel),
-    "environments": (TypeAdapter(Environments), None),
-    "severities": (TypeAdapter(Severities), None),
-}
-_KEYS: Final = (*_ONCE, *_LISTED)
+    folder: str
+    files: list[tuple[str, bytes]]
+    problems: Problems = field(default_factory=Problems)
 
 
 def load(folder: Folder, kinds: Mapping[str, KindSpec]) -> Rulebook:
@@ -114,8 +81,12 @@ def load(folder: Folder, kinds: Mapping[str, KindSpec]) -> Rulebook:
     Raises:
         ConfigError: with every problem found, each with file, line, path and hint.
     """
-    problems = Problems()
-    files = _read_folder(folder, problems)
+    return build(read(folder), kinds)
+
+
+def build(reading: Reading, kinds: Mapping[str, KindSpec]) -> Rulebook:
+    """Return the rulebook of files that were read; raises as :func:`load`."""
+    files, problems = reading.files, reading.problems
     documents: list[Document] = []
     for name, raw in files:
         document, found = yaml_loader.read(raw, name)
@@ -124,15 +95,20 @@ def load(folder: Folder, kinds: Mapping[str, KindSpec]) -> Rulebook:
             problems.incomplete = True
         else:
             documents.append(document)
-    sheets = _gather(documents, problems)
-    book = _assemble(sheets, kinds, _version(files), folder.name, problems)
+    sheets = sheets_.gather(documents, problems)
+    book = _assemble(sheets, kinds, _version(files), reading.folder, problems)
     if problems.found or book is None:
         raise ConfigError(problems.bounded())
     return book
 
 
-def _read_folder(folder: Folder, problems: Problems) -> list[tuple[str, bytes]]:
-    """Return (name relative to the folder's parent, content) of each file, in order of name."""
+def read(folder: Folder) -> Reading:
+    """Return the files of a folder in order of name, and what is wrong with those that cannot be read.
+
+    Raises:
+        ConfigError: it is no folder that can be read.
+    """
+    problems = Problems()
     try:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as exc:
@@ -162,10 +138,10 @@ def _read_folder(folder: Folder, problems: Problems) -> list[tuple[str, bytes]]:
         raise ConfigError(
             [Problem(folder.name, "", f"more than {MAX_FILES} files", "is this the folder of rules?")]
         )
-    return files
+    return Reading(folder.name, files, problems)
 
 
-def _version(files: list[tuple[str, bytes]]) -> str:
+def _version(files: Sequence[tuple[str, bytes]]) -> str:
     """Return a digest of names and contents, borders included: the same rules have the same version."""
     digest = blake2b(digest_size=6)
     for name, raw in files:
@@ -175,78 +151,31 @@ def _version(files: list[tuple[str, bytes]]) -> str:
     return digest.hexdigest()
 
 
-def _gather(documents: list[Document], problems: Problems) -> _Sheets:
-    sheets = _Sheets()
-    for document in documents:
-        for key, value in document.data.items():
-            if key not in _KEYS:
-                problems.add(document, (key,), f"unknown key {key[:60]!r}", unknown_hint(key, _KEYS))
-            elif key == "services":
-                sheets.services += _items(document, key, value, ServiceModel, sheets.names[key], problems)
-            elif key == "receivers":
-                sheets.receivers += _items(document, key, value, ReceiverModel, sheets.names[key], problems)
-            elif key == "sources":
-                sheets.sources += _items(document, key, value, MappingModel, sheets.names[key], problems)
-            elif key == "senders":
-                sheets.senders += _items(document, key, value, SenderModel, sheets.names[key], problems)
-            elif value is not None:
-                _section(document, key, value, sheets, problems)
-    return sheets
-
-
-def _section(document: Document, key: str, value: Any, sheets: _Sheets, problems: Problems) -> None:
-    if key in sheets.once:
-        first = sheets.once[key][0].file
-        problems.add(document, (key,), f"{key} also stands in {first}", "keep one of them")
-        return
-    adapter, model = _ONCE[key]
-    sheets.once[key] = (document, validated(adapter, value, document, (key,), problems, model))
-
-
-def _items(
-    document: Document, key: str, value: Any, model: type[M], names: set[str], problems: Problems
-) -> list[_Item[M]]:
-    """Return the valid items of a list of named things; note the names of all."""
-    if value is None:
-        return []
-    known_by = _LISTED[key]
-    if not isinstance(value, list):
-        problems.add(document, (key,), "this must be a list", f"start each entry with - {known_by}:")
-        problems.incomplete = True
-        return []
-    adapter = TypeAdapter(model)
-    found: list[_Item[M]] = []
-    for index, entry in enumerate(value):
-        path: Path = (key, index)
-        name = entry.get(known_by) if isinstance(entry, dict) else None
-        if isinstance(name, str):
-            if name in names:
-                text = f"the name {name[:60]!r} stands twice in {key}"
-                problems.add(document, (*path, known_by), text, "names are unique; rename one")
-            names.add(name)
-        kept = validated(adapter, entry, document, path, problems, model)
-        if kept is not None:
-            found.append(_Item(document, path, kept))
-    return found
-
-
 def _assemble(
-    sheets: _Sheets, kinds: Mapping[str, KindSpec], version: str, folder: str, problems: Problems
+    sheets: Sheets, kinds: Mapping[str, KindSpec], version: str, folder: str, problems: Problems
 ) -> Rulebook | None:
     receivers: dict[str, Receiver] = {}
-    for made in sheets.receivers:
+    for made in sheets.lists["receivers"]:
         receivers[made.model.name] = catalogue.receiver(made.model, made.document, made.path, kinds, problems)
     services = _services(sheets, problems)
     environments = catalogue.default_environments()
-    document, written = sheets.once.get("environments", (None, None))
+    document, written = sheets.section("environments")
     if document is not None and written is not None:
         environments = catalogue.environments(written, document, problems)
     severities = dict(catalogue.SEVERITIES)
-    _, meanings = sheets.once.get("severities", (None, None))
+    _, meanings = sheets.section("severities")
     severities.update((value.lower(), Severity(meaning)) for value, meaning in (meanings or {}).items())
-    root = _root(sheets, folder, problems)
+    intervals = _intervals(sheets, problems)
+    root = _root(sheets, folder, intervals, problems)
     attribution = _attribution(sheets, problems)
-    watched = [senders.sender(each.model, each.document, each.path, problems) for each in sheets.senders]
+    watched = [
+        senders.sender(each.model, each.document, each.path, problems) for each in sheets.lists["senders"]
+    ]
+    muting = _muting(sheets, intervals, problems)
+    document, written = sheets.section("relabel_configs")
+    rules = (
+        relabel.compiled(written, document, ("relabel_configs",), problems) if document and written else ()
+    )
     if root is None or problems.found:
         return None
     return Rulebook(
@@ -258,16 +187,44 @@ def _assemble(
         severities=severities,
         labels=_labels(sheets),
         attribution=attribution,
-        mappings={each.model.name: mappings.compiled(each.model) for each in sheets.sources},
+        mappings={each.model.name: mappings.compiled(each.model) for each in sheets.lists["sources"]},
         senders={each.source: each for each in watched},
+        relabel=rules,
+        muting=muting,
     )
 
 
-def _services(sheets: _Sheets, problems: Problems) -> dict[str, Service]:
+def _intervals(sheets: Sheets, problems: Problems) -> Mapping[str, TimeInterval] | None:
+    """Return the time intervals by name; None where some could not be read."""
+    found = {
+        each.model.name: times.compiled(each.model, each.document, each.path, problems)
+        for each in sheets.lists["time_intervals"]
+    }
+    if problems.incomplete or len(found) < len(sheets.names["time_intervals"]):
+        return None
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _muting(sheets: Sheets, intervals: Mapping[str, TimeInterval] | None, problems: Problems) -> Muting:
+    def made(key: str, make: Callable[[Compiler, Item[Any]], T]) -> tuple[T, ...]:
+        return tuple(make(Compiler(i.document, problems, intervals), i) for i in sheets.lists[key])
+
+    document, flapping = sheets.section("flapping")
+    return Muting(
+        inhibit_rules=made("inhibit_rules", lambda c, i: c.inhibit(i.model, i.path)),
+        maintenance=made("maintenance_windows", lambda c, i: c.maintenance(i.model, i.path)),
+        holds=made("deploy_holds", lambda c, i: c.hold(i.model, i.path)),
+        flapping=Compiler(document, problems, None).flapping(flapping, ("flapping",))
+        if document is not None and flapping is not None
+        else None,
+    )
+
+
+def _services(sheets: Sheets, problems: Problems) -> dict[str, Service]:
     found: dict[str, Service] = {}
     claims = catalogue.Claims(problems)
     known = None if problems.incomplete else sheets.names["services"]
-    for item in sheets.services:
+    for item in sheets.lists["services"]:
         catalogue.check_dependencies(item.model, item.document, item.path, known, problems)
         claims.add(item.model, item.document, item.path)
         _check_receiver(item, sheets, problems)
@@ -275,14 +232,16 @@ def _services(sheets: _Sheets, problems: Problems) -> dict[str, Service]:
     return found
 
 
-def _check_receiver(item: _Item[ServiceModel], sheets: _Sheets, problems: Problems) -> None:
+def _check_receiver(item: Item[ServiceModel], sheets: Sheets, problems: Problems) -> None:
     name, known = item.model.receiver, sheets.names["receivers"]
     if name and name not in known and not problems.incomplete:
         text = f"no receiver is named {name[:60]!r}"
         problems.add(item.document, (*item.path, "receiver"), text, unknown_hint(name, known))
 
 
-def _root(sheets: _Sheets, folder: str, problems: Problems) -> Route | None:
+def _root(
+    sheets: Sheets, folder: str, intervals: Mapping[str, TimeInterval] | None, problems: Problems
+) -> Route | None:
     if "route" not in sheets.once:
         if not problems.incomplete:
             hint = "add a file with route: and, below it, receiver:"
@@ -292,19 +251,19 @@ def _root(sheets: _Sheets, folder: str, problems: Problems) -> Route | None:
     if model is None:
         return None
     receivers = None if problems.incomplete else sheets.names["receivers"]
-    return Planter(document, problems, receivers).grow(model)
+    return Planter(Compiler(document, problems, intervals), receivers).grow(model)
 
 
-def _labels(sheets: _Sheets) -> LabelNames:
-    _, model = sheets.once.get("labels", (None, None))
+def _labels(sheets: Sheets) -> LabelNames:
+    _, model = sheets.section("labels")
     if model is None:
         return LabelNames()
     written = model.model_dump(exclude_none=True)
     return LabelNames(**{key: tuple(names) for key, names in written.items()})
 
 
-def _attribution(sheets: _Sheets, problems: Problems) -> Attribution:
-    document, model = sheets.once.get("attribution", (None, None))
+def _attribution(sheets: Sheets, problems: Problems) -> Attribution:
+    document, model = sheets.section("attribution")
     if document is None or model is None:
         return Attribution()
     found: dict[str, timedelta] = {}

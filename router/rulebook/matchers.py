@@ -20,7 +20,7 @@ import re2
 from router.model.errors import RouterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 MAX_TEXT: Final = 8192
 #: By feel: far above what people write, far below what makes RE2's program large.
@@ -52,6 +52,9 @@ class Matcher:
     op: str
     value: str
     test: Callable[[str], bool] = field(repr=False, compare=False)
+    values: frozenset[str] = field(
+        default=frozenset(), repr=False, compare=False
+    )  # all that it takes, if few
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Return whether the condition holds; a label that is not there counts as empty."""
@@ -71,11 +74,21 @@ def matcher(name: str, op: str, value: str) -> Matcher:
     if not name:
         raise MatcherError("the label's name is empty")
     if op == "=":
-        return Matcher(name, op, value, lambda found: found == value)
+        return Matcher(name, op, value, lambda found: found == value, frozenset({value} if value else ()))
     if op == "!=":
         return Matcher(name, op, value, lambda found: found != value)
     holds = _regex(value)
-    return Matcher(name, op, value, holds if op == "=~" else lambda found: not holds(found))
+    if op == "!~":
+        return Matcher(name, op, value, lambda found: not holds(found))
+    return Matcher(name, op, value, holds, frozenset(value.split("|") if _LITERALS.fullmatch(value) else ()))
+
+
+def union(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Return whether any of these patterns, each one checked before, may take a value."""
+    try:
+        return _held_by(_compile("|".join(f"(?:{pattern})" for pattern in patterns)))
+    except MatcherError:  # together they are too large; then each is asked by itself
+        return lambda _: True
 
 
 def parse(text: str) -> tuple[Matcher, ...]:
@@ -191,27 +204,45 @@ class _Scanner:
         return bytes((code,)) if octal or two else chr(code).encode()
 
 
-def _regex(pattern: str) -> Callable[[str], bool]:
+def compiled_regex(pattern: str, *, dot_nl: bool = False) -> Any:
+    """Return RE2's program, to be asked with UTF-8 bytes; with ``dot_nl``, ``.`` takes a newline too.
+
+    Raises:
+        MatcherError: it is too long or not RE2's.
+    """
+    _check_length(pattern)
+    return _compile(pattern, dot_nl=dot_nl, captures=True)
+
+
+def _check_length(pattern: str) -> None:
     if len(pattern) > MAX_REGEX:
         raise MatcherError(f"the regular expression is longer than {MAX_REGEX} characters")
+
+
+def _regex(pattern: str) -> Callable[[str], bool]:
+    _check_length(pattern)
     if _LITERALS.fullmatch(pattern):
         return frozenset(pattern.split("|")).__contains__
-    fullmatch = _compile(pattern).fullmatch
+    return _held_by(_compile(pattern))
+
+
+def _held_by(compiled: Any) -> Callable[[str], bool]:
+    fullmatch = compiled.fullmatch
 
     def holds(value: str) -> bool:
-        try:
-            return fullmatch(value) is not None
-        except UnicodeEncodeError:  # half of a surrogate pair in a label: no pattern can name it
-            return fullmatch(value.encode("utf-8", "replace").decode()) is not None
+        # "replace": half of a surrogate pair in a label, which no pattern can name
+        return fullmatch(value.encode("utf-8", "replace")) is not None
 
     return holds
 
 
-def _compile(pattern: str) -> Any:
+def _compile(pattern: str, *, dot_nl: bool = False, captures: bool = False) -> Any:
     options = re2.Options()
     options.log_errors = False
+    options.dot_nl = dot_nl
+    options.never_capture = not captures  # looking for groups takes RE2 off its fast path
     try:
-        return re2.compile(pattern, options)
+        return re2.compile(pattern.encode(), options)  # asked with bytes it is twice as fast as with text
     except UnicodeEncodeError:
         raise MatcherError("the regular expression is not UTF-8") from None
     except re2.error as exc:

@@ -27,10 +27,6 @@ MAX_PROBLEMS: Final = 100
 _FOREIGN: Final = {
     "match": "write it as matchers: ['name=\"value\"']",
     "match_re": "write it as matchers: ['name=~\"regex\"']",
-    "group_interval": "remove it; changes are shown as soon as they are known",
-    "repeat_interval": "remove it; an incident is told once and kept up to date",
-    "mute_time_intervals": "not in this release; mute in Alertmanager",
-    "active_time_intervals": "not in this release; mute in Alertmanager",
     "send_resolved": "remove it; the end of an incident is always told",
 }
 _OWN_WORDS: Final = {

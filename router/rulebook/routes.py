@@ -1,32 +1,40 @@
 """From the ``route:`` section to the tree that is asked: matchers compiled, inheritance resolved.
 
-Alertmanager's rules: children inherit receiver, ``group_by`` and ``group_wait``;
-the root takes everything, so it has neither matchers nor ``continue``.
+Alertmanager's rules: children inherit receiver, ``group_by`` and the three times, and what is
+ours (``resolve_wait``, ``notify``, ``severity_map``); matchers, ``when`` and time intervals are a
+node's own. The root takes everything, so it has none of the latter, and no ``continue``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from router.rulebook import durations, matchers
-from router.rulebook.book import Route
-from router.rulebook.durations import DurationError
-from router.rulebook.matchers import Matcher, MatcherError
+from router.model.events import Severity
+from router.rulebook import conditions, durations
 from router.rulebook.problems import unknown_hint
+from router.rulebook.tree import ALWAYS, Route, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from router.rulebook.problems import Problems
-    from router.rulebook.schema import RouteModel
-    from router.rulebook.yaml_loader import Document, Path
+    from router.rulebook.conditions import When, WhenModel
+    from router.rulebook.muting import Compiler
+    from router.rulebook.schema_routes import RouteModel, StepModel
+    from router.rulebook.yaml_loader import Path
 
-#: Alertmanager's default.
+#: Alertmanager's defaults (config/config.go, dispatch/route.go).
 GROUP_WAIT: Final = timedelta(seconds=30)
-#: By feel: a wait beyond it is a mistyped unit.
-MAX_GROUP_WAIT: Final = timedelta(days=1)
+GROUP_INTERVAL: Final = timedelta(minutes=5)
+REPEAT_INTERVAL: Final = timedelta(hours=4)
+#: By feel: longer is a mistyped unit.
+LONGEST: Final[Mapping[str, timedelta]] = {
+    "group_wait": timedelta(days=1),
+    "group_interval": timedelta(days=1),
+    "repeat_interval": timedelta(days=366),
+    "resolve_wait": timedelta(days=1),
+}
 ROOT: Final = "root"
 
 
@@ -35,75 +43,104 @@ class _Inherited:
     receiver: str = ""
     group_by: tuple[str, ...] | None = ()
     group_wait: timedelta = GROUP_WAIT
+    group_interval: timedelta = GROUP_INTERVAL
+    repeat_interval: timedelta = REPEAT_INTERVAL
+    resolve_wait: timedelta = timedelta(0)
+    steps: tuple[Step, ...] = ()
+    severities: Mapping[Severity, Severity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Planter:
     """Grows the tree of one document; ``receivers`` None: unknown, since a file could not be read."""
 
-    document: Document
-    problems: Problems
+    compiler: Compiler
     receivers: Collection[str] | None
 
     def grow(self, model: RouteModel) -> Route:
         """Return the root; what is wrong is noted and a stand-in used, so that all of it is seen."""
         path: Path = ("route",)
-        if model.matchers:
-            hint = "the root takes everything; move the matchers to a route below it"
-            self.problems.add(self.document, (*path, "matchers"), "the root cannot have matchers", hint)
+        if model.matchers or model.when is not None:
+            key = "matchers" if model.matchers else "when"
+            hint = "the root takes everything; move them to a route below it"
+            self._add((*path, key), f"the root cannot have {key}", hint)
         if model.continue_:
-            self.problems.add(
-                self.document, (*path, "continue"), "the root cannot have continue", "remove it"
-            )
+            self._add((*path, "continue"), "the root cannot have continue", "remove it")
+        for key in ("mute_time_intervals", "active_time_intervals"):
+            if getattr(model, key):
+                hint = "what the root takes must always be told; move them to a route below it"
+                self._add((*path, key), f"the root cannot have {key}", hint)
         if not model.receiver:
             hint = "add receiver: with the name of who is told when nothing else matches"
-            self.problems.add(self.document, path, "the root needs a receiver", hint)
+            self._add(path, "the root needs a receiver", hint)
         return self._node(model, path, model.name or ROOT, _Inherited())
 
     def _node(self, model: RouteModel, path: Path, route_id: str, above: _Inherited) -> Route:
-        self._check_receiver(model, path)
+        self._check_receiver(model.receiver, (*path, "receiver"))
         own = _Inherited(
             receiver=model.receiver or above.receiver,
             group_by=self._group_by(model, path, above.group_by),
-            group_wait=self._group_wait(model, path, above.group_wait),
+            steps=above.steps if model.notify is None else self._steps(model.notify, (*path, "notify")),
+            severities=above.severities if model.severity_map is None else _severities(model.severity_map),
+            **{key: self._time(model, key, path, getattr(above, key)) for key in LONGEST},
         )
+        return Route(
+            id=route_id,
+            receiver=own.receiver,
+            matchers=self.compiler.matchers(model.matchers, (*path, "matchers")),
+            group_by=own.group_by,
+            group_wait=own.group_wait,
+            continue_=model.continue_,
+            routes=self._children(model, path, route_id, own),
+            group_interval=own.group_interval,
+            repeat_interval=own.repeat_interval,
+            resolve_wait=own.resolve_wait,
+            mute=self.compiler.named(model.mute_time_intervals, (*path, "mute_time_intervals")),
+            active=self.compiler.named(model.active_time_intervals, (*path, "active_time_intervals")),
+            when=self._when(model.when, (*path, "when"), catalogue=True),
+            steps=own.steps,
+            severities=own.severities,
+        )
+
+    def _children(self, model: RouteModel, path: Path, route_id: str, own: _Inherited) -> tuple[Route, ...]:
         children: list[Route] = []
-        names: dict[str, int] = {}
+        names: set[str] = set()
         for index, child in enumerate(model.routes):
             here = (*path, "routes", index)
             if child.name and child.name in names:
                 text = f"two routes beside each other are named {child.name!r}"
-                self.problems.add(
-                    self.document, (*here, "name"), text, "their incidents would be mixed; rename one"
-                )
-            names[child.name] = index
+                self._add((*here, "name"), text, "their incidents would be mixed; rename one")
+            names.add(child.name)
             children.append(self._node(child, here, f"{route_id}/{child.name or index}", own))
-        return Route(
-            id=route_id,
-            receiver=own.receiver,
-            matchers=self._matchers(model, path),
-            group_by=own.group_by,
-            group_wait=own.group_wait,
-            continue_=model.continue_,
-            routes=tuple(children),
-        )
+        return tuple(children)
 
-    def _check_receiver(self, model: RouteModel, path: Path) -> None:
-        if self.receivers is None or not model.receiver or model.receiver in self.receivers:
+    def _steps(self, models: list[StepModel], path: Path) -> tuple[Step, ...]:
+        steps: list[Step] = []
+        for index, model in enumerate(models):
+            here = (*path, index)
+            self._check_receiver(model.receiver, (*here, "receiver"))
+            if not model.receiver:
+                self._add(here, "a step needs a receiver", "add receiver:")
+            after = self.compiler.duration(model.after, (*here, "after"), timedelta(0))
+            steps.append(Step(model.receiver, after, self._when(model.when, (*here, "when"))))
+        return tuple(steps)
+
+    def _when(self, model: WhenModel | None, path: Path, *, catalogue: bool = False) -> When:
+        if model is None:
+            return ALWAYS
+        found = conditions.compiled(model, self.compiler.document, path, self.compiler.problems)
+        if catalogue and not found.catalogue_only:
+            hint = (
+                "a route is chosen before there is an incident, by service, team, environment and tier;"
+                " say the rest under notify:, when:"
+            )
+            self._add(path, "this is not known when a route is chosen", hint)
+        return found
+
+    def _check_receiver(self, name: str, path: Path) -> None:
+        if self.receivers is None or not name or name in self.receivers:
             return
-        text = f"no receiver is named {model.receiver[:60]!r}"
-        self.problems.add(
-            self.document, (*path, "receiver"), text, unknown_hint(model.receiver, self.receivers)
-        )
-
-    def _matchers(self, model: RouteModel, path: Path) -> tuple[Matcher, ...]:
-        found: list[Matcher] = []
-        for index, text in enumerate(model.matchers):
-            try:
-                found.extend(matchers.parse(text))
-            except MatcherError as exc:
-                self.problems.add(self.document, (*path, "matchers", index), str(exc), exc.hint)
-        return tuple(found)
+        self._add(path, f"no receiver is named {name[:60]!r}", unknown_hint(name, self.receivers))
 
     def _group_by(
         self, model: RouteModel, path: Path, inherited: tuple[str, ...] | None
@@ -112,25 +149,26 @@ class Planter:
             return inherited
         here = (*path, "group_by")
         if len(set(model.group_by)) != len(model.group_by):
-            self.problems.add(self.document, here, "a label stands twice in group_by", "remove one of them")
+            self._add(here, "a label stands twice in group_by", "remove one of them")
         if "..." not in model.group_by:
             return tuple(model.group_by)
         if len(model.group_by) > 1:
             text = "'...' means all labels and stands alone in group_by"
-            self.problems.add(self.document, here, text, "remove '...' or the other labels")
+            self._add(here, text, "remove '...' or the other labels")
         return None
 
-    def _group_wait(self, model: RouteModel, path: Path, inherited: timedelta) -> timedelta:
-        if model.group_wait is None:
-            return inherited
-        here = (*path, "group_wait")
-        try:
-            wait = durations.parse(model.group_wait)
-        except DurationError as exc:
-            self.problems.add(self.document, here, str(exc), exc.hint)
-            return inherited
-        if wait > MAX_GROUP_WAIT:
-            self.problems.add(
-                self.document, here, "group_wait is longer than a day", "nobody would be paged in time"
-            )
-        return wait
+    def _time(self, model: RouteModel, key: str, path: Path, inherited: timedelta) -> timedelta:
+        found = self.compiler.duration(getattr(model, key), (*path, key), inherited)
+        if found > LONGEST[key]:
+            most = durations.render(LONGEST[key])
+            hint = "nobody would be paged in time" if key == "group_wait" else f"at most {most}"
+            text = "longer than a day" if LONGEST[key] == timedelta(days=1) else f"longer than {most}"
+            self._add((*path, key), f"{key} is {text}", hint)
+        return found
+
+    def _add(self, path: Path, message: str, hint: str) -> None:
+        self.compiler.problems.add(self.compiler.document, path, message, hint)
+
+
+def _severities(words: Mapping[str, str]) -> dict[Severity, Severity]:
+    return {Severity(said): Severity(meant) for said, meant in words.items()}

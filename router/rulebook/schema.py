@@ -2,7 +2,8 @@
 
 Names are Alertmanager's wherever it has one. The models hold what was written;
 meaning that needs more than one key (inheritance, references, matchers) is made by
-:mod:`router.rulebook.routes` and :mod:`router.rulebook.catalogue`.
+:mod:`router.rulebook.routes` and :mod:`router.rulebook.catalogue`. The sections about routing
+and muting are in :mod:`router.rulebook.schema_routes`.
 """
 
 from __future__ import annotations
@@ -136,18 +137,6 @@ class Section(BaseModel):
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
-class RouteModel(Section):
-    """A node of the tree under ``route:``."""
-
-    name: RouteName = ""
-    receiver: str = ""
-    group_by: list[LabelName] | None = None
-    group_wait: str | None = None
-    matchers: list[str] = []
-    continue_: bool = Field(default=False, alias="continue")
-    routes: list[RouteModel] = []
-
-
 class ServiceModel(Section):
     """An item of ``services:``."""
 
@@ -165,11 +154,16 @@ class ServiceModel(Section):
 
 
 class ReceiverModel(Section):
-    """An item of ``receivers:``; its other keys are ``<kind>_configs`` and belong to the drivers."""
+    """An item of ``receivers:``; its other keys are ``<kind>_configs`` and belong to the drivers.
+
+    ``title`` and ``body`` are templates for what its targets show.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     name: Name
+    title: str = ""
+    body: str = ""
 
 
 class LabelsModel(Section):
@@ -180,6 +174,7 @@ class LabelsModel(Section):
     environment: list[LabelName] | None = Field(default=None, min_length=1)
     version: list[LabelName] | None = Field(default=None, min_length=1)
     team: list[LabelName] | None = Field(default=None, min_length=1)
+    colour: list[LabelName] | None = Field(default=None, min_length=1)
 
 
 class AttributionModel(Section):
@@ -189,7 +184,8 @@ class AttributionModel(Section):
     skew: str | None = None
 
 
-def _severity(text: str) -> str:
+def severity_word(text: str) -> str:
+    """Accept only one of our severities."""
     if text not in {s.value for s in Severity}:
         raise ValueError(f"not a severity; there are: {', '.join(Severity)}")
     return text
@@ -231,14 +227,14 @@ class SenderModel(Section):
     silent_after: str | None = None
     expected: bool = False
     matchers: list[str] = []
-    severity: Annotated[str, AfterValidator(_severity)] = Severity.WARNING.value
+    severity: Annotated[str, AfterValidator(severity_word)] = Severity.WARNING.value
     labels: dict[LabelName, Text] = {}
 
 
 #: ``environments:`` has the canonical name and its aliases.
 Environments = dict[Name, list[Name] | None]
 #: ``severities:`` has a label's value and what it means.
-Severities = dict[Text, Annotated[str, AfterValidator(_severity)]]
+Severities = dict[Text, Annotated[str, AfterValidator(severity_word)]]
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from router.model.deploys import Ledger
     from router.model.incidents import Incident
-    from router.ports import Batch, GroupChange, Lease
+    from router.ports import Batch, DeadLetter, GroupChange, Lease
     from router.store.keys import Keys
 
 #: Lua's unpack has a stack limit (8,000); fields per command stay well under it.
@@ -60,34 +60,52 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
             ops.add("ZREM", keys.timers, name)
         else:
             ops.add("ZADD", keys.timers, ms(at), name)
+    _surroundings(ops, keys, batch)
     if batch.unseen and batch.at is not None:
         day = ms(batch.at) // DAY_MS
         for memory in (keys.door(day), keys.door(day - 1)):
             ops.chunks("HDEL", memory, list(batch.unseen))
     for letter in batch.dead:
-        fields: tuple[Any, ...] = (
-            "at",
-            ms(letter.at),
-            "kind",
-            letter.kind,
-            "source",
-            letter.source,
-            "reason",
-            letter.reason[:300],
-            "d",
-            letter.payload,
-        )
-        if letter.body:
-            name = blake2b(letter.body, digest_size=16).hexdigest()
-            ops.add("SET", keys.body(name), letter.body, "PX", BODY_MS)
-            fields += ("b", name)
-        unread = letter.kind == "unreadable"
-        stream, most = (keys.unread, MOST_UNREAD) if unread else (keys.dead, MOST_DEAD)
-        ops.add("XADD", stream, "MAXLEN", "~", most, "*", *fields)
+        _bury(ops, keys, letter)
     for stream, ids in ((keys.urgent, batch.acks_urgent), (keys.normal, batch.acks_normal)):
         if ids:
             ops.chunks("XDEL", stream, list(ids))
     return COMMIT, list(ops.keys), [lease.epoch, lease.seq, *ops.args]
+
+
+def _surroundings(ops: _Ops, keys: Keys, batch: Batch) -> None:
+    if batch.inhibits:
+        sets: list[Any] = []
+        for field, value in batch.inhibits.items():
+            if value is not None:
+                sets += (field, value)
+        ops.chunks("HSET", keys.inhibits, sets)
+        ops.chunks("HDEL", keys.inhibits, [f for f, value in batch.inhibits.items() if value is None])
+        ops.add("HINCRBY", keys.reviewed, "inhibits", 1)
+    if batch.reviewed:
+        ops.add("HSET", keys.reviewed, "rules", batch.reviewed)
+
+
+def _bury(ops: _Ops, keys: Keys, letter: DeadLetter) -> None:
+    fields: tuple[Any, ...] = (
+        "at",
+        ms(letter.at),
+        "kind",
+        letter.kind,
+        "source",
+        letter.source,
+        "reason",
+        letter.reason[:300],
+        "d",
+        letter.payload,
+    )
+    if letter.body:
+        name = blake2b(letter.body, digest_size=16).hexdigest()
+        ops.add("SET", keys.body(name), letter.body, "PX", BODY_MS)
+        fields += ("b", name)
+    unread = letter.kind == "unreadable"
+    stream, most = (keys.unread, MOST_UNREAD) if unread else (keys.dead, MOST_DEAD)
+    ops.add("XADD", stream, "MAXLEN", "~", most, "*", *fields)
 
 
 def _newest(ledger: Ledger) -> int:
@@ -104,6 +122,7 @@ def _group(ops: _Ops, keys: Keys, group: str, change: GroupChange) -> None:
         ops.add("ZREM", keys.open, group)
         ops.add("ZREM", keys.closed, group)
         ops.add("SREM", keys.due, f"g:{group}")
+        ops.add("SREM", keys.muted, group)
         if change.head is None and not change.members:
             return  # else it began anew in the same batch, after what was there is gone
     parts: dict[str, Any] = {f"m{name}": member for name, member in change.members.items()}
@@ -115,6 +134,8 @@ def _group(ops: _Ops, keys: Keys, group: str, change: GroupChange) -> None:
     if change.head is not None:
         sets += ("h", codec.encode(change.head))
         _indexes(ops, keys, group, change.head, due=change.due)
+    if change.muted is not None:
+        ops.add("SADD" if change.muted else "SREM", keys.muted, group)
     ops.chunks("HSET", key, sets)
     ops.chunks("HDEL", key, [field for field, part in parts.items() if part is None])
     if change.timeline:

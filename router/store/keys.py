@@ -14,6 +14,10 @@ ir:{p}:v:<service>     set     groups with an open incident of that service
 ir:{p}:closed          zset    groups whose last incident is resolved, by when
 ir:{p}:services        zset    service keys with a ledger, by the time of the last report
 ir:{p}:due             set     aggregates (g:<group>, s:<service>) with something to deliver
+ir:{p}:muted           set     groups in which an alert that fires is muted
+ir:{p}:inhibits        hash    what inhibits: <key>|<group>|<alert> -> 1 where it is a target, too, else 0
+ir:{p}:reviewed        hash    rules: the rulebook under which all groups were looked at; inhibits: counts
+                               its changes, so that other processes know when to read it again
 ir:{p}:timers          zset    wake-ups, by when they are due
 ir:{p}:dead            stream  dead letters, bounded
 ir:{p}:unread          stream  dead letters that are deliveries, bounded by themselves: a flood of them
@@ -23,6 +27,8 @@ ir:{p}:tries           hash    failed decisions by inbox entry; emptied with the
 ir:{meta}:config       hash    what may never change: partitions, schema
 ir:{meta}:senders      hash    <what>:<sender> notes (decide/senders.py), told:<alert>, watch
 ir:{meta}:instances    hash    living processes: name -> beat
+ir:{meta}:silences     hash    silences by id
+ir:{meta}:rules        hash    version, content: the rules in force, as every process reads them
 =====================  ======  ==========================================================
 """
 
@@ -32,6 +38,8 @@ from typing import Final
 
 CONFIG: Final = "ir:{meta}:config"
 INSTANCES: Final = "ir:{meta}:instances"
+SILENCES: Final = "ir:{meta}:silences"
+RULES: Final = "ir:{meta}:rules"
 SENDERS: Final = "ir:{meta}:senders"
 #: The version of all of the above. A store with a newer one is left alone.
 SCHEMA: Final = 1
@@ -50,6 +58,9 @@ class Keys:
         self.closed = f"{tag}:closed"
         self.services = f"{tag}:services"
         self.due = f"{tag}:due"
+        self.muted = f"{tag}:muted"
+        self.inhibits = f"{tag}:inhibits"
+        self.reviewed = f"{tag}:reviewed"
         self.timers = f"{tag}:timers"
         self.dead = f"{tag}:dead"
         self.unread = f"{tag}:unread"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.model import codec
 from router.model.errors import StoreUnavailable
-from router.model.keys import partition_of
+from router.model.keys import partition_of, service_key
 from router.ports import DeadLetter
 from router.store.commits import DAY_MS
 from router.store.link import LETTERS
@@ -29,6 +29,8 @@ _LETTER = re.compile(r"(\d{1,4})(u?)-(\d{1,15})-(\d{1,15})", re.ASCII).fullmatch
 
 #: Bytes of a payload that a list shows.
 _SHOWN = 4096
+#: More muted incidents are not looked at to say how many a silence mutes.
+_MOST_MUTED = 1_000
 
 
 class RedisReader:
@@ -83,6 +85,26 @@ class RedisReader:
         alerts.sort(key=lambda a: (not a.firing, a.starts_at, a.key))
         timeline = [e for e in (codec.entry(line) for line in lines) if e.generation == generation]
         return head, alerts, timeline
+
+    async def muted(self) -> list[Incident]:
+        """Return heads of open incidents in which something is muted, at most 1,000."""
+        names = await self._link.read([("SMEMBERS", k.muted) for k in self._keys])
+        groups = [
+            (k, name.decode()) for k, row in zip(self._keys, names, strict=True) for name in sorted(row)
+        ]
+        if not groups:
+            return []
+        rows = await self._link.read([("HGET", k.group(g), "h") for k, g in groups[:_MOST_MUTED]])
+        return [head for row in rows if row is not None and (head := _incident(row)) is not None]
+
+    async def ledgers(self, services: Sequence[str]) -> dict[str, Ledger]:
+        """Return the deploy ledgers of these services."""
+        keys = [service_key(s) for s in services]
+        rows = await self._link.read(
+            [("GET", self._keys[partition_of(k, len(self._keys))].service(k)) for k in keys]
+        )
+        found = {s: ledger_of(row) for s, row in zip(services, rows, strict=True) if row is not None}
+        return {s: ledger for s, ledger in found.items() if not ledger.broken}
 
     async def changes(self, *, limit: int) -> list[tuple[str, Change]]:
         """Return changes with their services, newest first."""

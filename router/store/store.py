@@ -14,7 +14,7 @@ from router.model import codec
 from router.model.deploys import Ledger
 from router.model.errors import ConfigError, Fenced, Problem, StoreError, StoreUnavailable
 from router.model.keys import service_key
-from router.ports import Appended, GroupRecord, InboxEntry, InboxPage, Lease, LeaseSeen
+from router.ports import Appended, GroupRecord, InboxEntry, InboxPage, Lease, LeaseSeen, Taking
 from router.store import commits
 from router.store.keys import CONFIG, INSTANCES, SCHEMA, SENDERS, Keys
 from router.store.link import ACCEPT, LEASE, Link
@@ -167,10 +167,17 @@ class RedisStore:
         pairs = row.items() if isinstance(row, dict) else zip(row[::2], row[1::2], strict=True)
         return {name.decode(errors="replace"): value for name, value in pairs}
 
-    async def pending(self, partition: int) -> tuple[list[str], list[str], dict[str, datetime]]:
-        """Return groups and service keys with something to deliver, and the wake-ups."""
+    async def pending(self, partition: int) -> Taking:
+        """Return what a partition's new owner has to know."""
         k = self.keys[partition]
-        due, timers = await self.link.read([("SMEMBERS", k.due), ("ZRANGE", k.timers, 0, -1, "WITHSCORES")])
+        due, timers, muted, reviewed = await self.link.read(
+            [
+                ("SMEMBERS", k.due),
+                ("ZRANGE", k.timers, 0, -1, "WITHSCORES"),
+                ("SMEMBERS", k.muted),
+                ("HGET", k.reviewed, "rules"),
+            ]
+        )
         names = sorted(d.decode() for d in due)
         pairs = (
             timers
@@ -179,7 +186,18 @@ class RedisStore:
         )
         wake = {name.decode(): datetime.fromtimestamp(float(score) / 1000, UTC) for name, score in pairs}
         groups = [n[2:] for n in names if n.startswith("g:")]
-        return groups, [n[2:] for n in names if n.startswith("s:")], wake
+        return Taking(
+            groups=groups,
+            services=[n[2:] for n in names if n.startswith("s:")],
+            timers=wake,
+            muted=sorted(m.decode() for m in muted),
+            reviewed=(reviewed or b"").decode(),
+        )
+
+    async def all_open(self, partition: int) -> list[str]:
+        """Return the groups with an open incident, the oldest first."""
+        (rows,) = await self.link.read([("ZRANGE", self.keys[partition].open, 0, -1)])
+        return [row.decode() for row in rows]
 
     async def groups(self, groups: Mapping[str, int]) -> dict[str, GroupRecord]:
         """Return these groups; an unknown one is an empty record."""

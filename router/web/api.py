@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from router.ports import Clock, Intake, Reader
     from router.web.letters import Letters
+    from router.web.rules import Rules
+    from router.web.silences import Silences
     from router.web.tap import Tap
 
 R = TypeVar("R", bound=web.StreamResponse)
@@ -52,14 +54,22 @@ class Access(NamedTuple):
     open: bool
 
 
+class Parts(NamedTuple):
+    """Handlers in files of their own."""
+
+    letters: Letters
+    rules: Rules
+    silences: Silences
+
+
 class Api:
     """The handlers."""
 
     def __init__(
-        self, reader: Reader, intake: Intake, clock: Clock, letters: Letters, tap: Tap, access: Access
+        self, reader: Reader, intake: Intake, clock: Clock, tap: Tap, parts: Parts, access: Access
     ) -> None:
-        self._reader, self._intake, self._clock = reader, intake, clock
-        self._letters, self._tap = letters, tap
+        self._reader, self._intake, self._clock, self._tap = reader, intake, clock, tap
+        self._parts = parts
         self._tokens, self._open = access
 
     def routes(self) -> list[web.RouteDef]:
@@ -74,7 +84,11 @@ class Api:
             g("/api/v1/deliveries", self._guarded(self.deliveries)),
             g("/api/v1/senders", self._guarded(self.senders)),
             g("/api/v1/status", self._guarded(self.status)),
-            *(web.route(r.method, r.path, self._guarded(r.handler)) for r in self._letters.routes()),
+            *(
+                web.route(r.method, r.path, self._guarded(r.handler))
+                for part in self._parts
+                for r in part.routes()
+            ),
         ]
 
     def _guarded(self, handler: _Handler[R]) -> _Handler[R]:
@@ -111,7 +125,12 @@ class Api:
         if state not in {"open", "all"}:
             raise Rejected(400, "bad_query", "state must be open or all")
         heads = await self._reader.incidents(include_closed=state == "all", limit=limit(request))
-        return answer({"incidents": [views.incident(h) for h in heads]})
+        return answer({**self._banner(), "incidents": [views.incident(h) for h in heads]})
+
+    def _banner(self) -> dict[str, str]:
+        """Return what everybody who looks must know: new rules could not be loaded."""
+        banner = self._parts.rules.banner
+        return {"banner": banner} if banner else {}
 
     async def incident(self, request: web.Request) -> web.Response:
         """Show one incident whole."""
@@ -175,7 +194,7 @@ class Api:
 
     async def status(self, _: web.Request) -> web.Response:
         """Show how much waits where."""
-        return answer({"depths": await self._reader.depths()})
+        return answer({**self._banner(), "depths": await self._reader.depths()})
 
 
 def _plain(text: str) -> str:

@@ -89,7 +89,7 @@ class Webhooks:
         self._kept_on: date | None = None
         self._kept = 0
         # Asked once: asking whether an object has a Protocol's methods costs as much as reading a small body.
-        self._speaking = {kind: s for kind, s in sources.items() if isinstance(s, Speaking)}
+        self._speaking: dict[str, tuple[Source, Speaking | None]] = {}
 
     async def handle(self, request: web.Request) -> web.Response:
         """Take one delivery."""
@@ -140,7 +140,10 @@ class Webhooks:
             return problem(405, "method_not_allowed", f"use {allowed}{hint}", {"Allow": allowed})
         body = await bodies.read(request, self._limits.max_body, self._limits.body_s)
         headers = {k.lower(): v for k, v in request.headers.items()}
-        speaking = self._speaking.get(kind)
+        known = self._speaking.get(kind)
+        if known is None or known[0] is not source:  # the rules may have replaced it
+            known = self._speaking[kind] = (source, source if isinstance(source, Speaking) else None)
+        speaking = known[1]
         if speaking is not None and (greeting := speaking.greet(headers, body)) is not None:
             return _said(greeting)
         if secrets:

@@ -18,6 +18,7 @@ from router.work.partition import Partition, timer_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from router.decide.outlook import Outlook
     from router.model.deploys import Ledger
     from router.model.events import Event
 
@@ -31,7 +32,9 @@ def ledger_key(event: Event) -> str | None:
     return None
 
 
-def snapshot(partition: Partition, key: str, event: Event, ledgers: Mapping[str, Ledger]) -> Snapshot:
+def snapshot(
+    partition: Partition, key: str, event: Event, ledgers: Mapping[str, Ledger], outlook: Outlook
+) -> Snapshot:
     """Return what decide may know of this event's group or ledger."""
     if ledger_key(event) is not None:
         ledger = partition.ledgers.get(key)
@@ -42,26 +45,43 @@ def snapshot(partition: Partition, key: str, event: Event, ledgers: Mapping[str,
     if record.broken:
         # Written by a newer release, or damaged: left alone. The event is tried again, then put aside.
         raise codec.Undecodable(record.broken)
-    return Snapshot(incident=record.head, members=record.members, past=record.past, ledgers=ledgers)
+    return Snapshot(
+        incident=record.head, members=record.members, past=record.past, ledgers=ledgers, outlook=outlook
+    )
 
 
-def apply(partition: Partition, key: str, decision: Decision, batch: Batch) -> None:
-    """Put the decision into memory and into the batch."""
+def apply(partition: Partition, key: str, decision: Decision, batch: Batch) -> dict[str, str | None]:
+    """Put the decision into memory and into the batch; return what it changes of what inhibits others."""
     if decision.ledger is not None:
         partition.ledgers[key] = batch.ledgers[key] = decision.ledger
-        return
+        return {}
+    changed = {
+        f"{inhibitor}|{key}|{alert}": None if target is None else str(int(target))
+        for (inhibitor, alert), target in decision.inhibits.items()
+    }
+    batch.inhibits |= changed
+    _group(partition, key, decision, batch)
+    return changed
+
+
+def _group(partition: Partition, key: str, decision: Decision, batch: Batch) -> None:
     _timers(key, decision, batch)
     batch.unseen += [placing.door_field(key, name) for name in decision.look_again]
     if decision.forget:
         partition.groups.pop(key, None)
+        partition.muted.pop(key, None)
         batch.groups[key] = GroupChange(forget=True)
         return
     if decision.incident is None and not decision.members and not decision.past:
         return
     record = partition.groups.setdefault(key, GroupRecord())
     change = batch.groups.setdefault(key, GroupChange())
+    muted = record.head is not None and record.head.state.open and record.head.muted > 0
     if decision.incident is not None:
         record.head = change.head = decision.incident
+        now_muted = decision.incident.state.open and decision.incident.muted > 0
+        if now_muted or muted:
+            change.muted = now_muted
     _members(record, change, decision)
     change.timeline += decision.timeline
     change.due = (record.head is not None and record.head.due) or any(p.due for p in record.past.values())

@@ -349,8 +349,14 @@ class Deliveries:
         members = showing.sample(partition.groups[job.group], head.generation)
         changed = [r.text for r in head.why] if destination.have is not Want.NOTHING else []
         links = showing.links(head, book, self._base_url)
+        title, body, problems = showing.texts(head, members, target, links)
+        for problem in problems:
+            self._metrics.template_failures.inc()
+            log.warning("template_failed", target=target.id, error=problem)
         return await notifier.send(
-            IncidentJob(head, members, destination, target.id, target.options, now, links, changed)
+            IncidentJob(
+                head, members, destination, target.id, target.options, now, links, changed, title, body
+            )
         )
 
     def _retry_at(self, outcome: Outcome, tries: int) -> datetime | None:

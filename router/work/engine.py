@@ -18,9 +18,9 @@ import structlog
 from router.decide import engine as deciding
 from router.model import codec
 from router.model.errors import Fenced, StoreError, StoreUnavailable
-from router.model.events import Event, GroupAlerts, TimerDue
-from router.ports import MOST_DEAD, MOST_UNREAD, DeadLetter, InboxPage
-from router.work import applying, burying
+from router.model.events import Event, GroupAlerts, Review, TimerDue
+from router.ports import DeadLetter, InboxPage
+from router.work import applying, burying, passing, reviews
 from router.work.memory import Memory
 from router.work.partition import Internal, Partition, Pending, timer_event, timer_name
 from router.work.rounds import Round, Work, finish, key_of, resolve
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from router.ports import Clock, Lease, Store
     from router.rulebook.book import Rulebook
     from router.work.jobs import JobKey
+    from router.work.lookout import Lookout
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +62,16 @@ class Outbox(Protocol):
 class Engine:
     """The decide loop of one process."""
 
-    def __init__(self, store: Store, book: Callable[[], Rulebook], clock: Clock, metrics: Metrics) -> None:
-        self._store, self._book, self._clock, self._metrics = store, book, clock, metrics
+    def __init__(
+        self, store: Store, book: Callable[[], Rulebook], clock: Clock, metrics: Metrics, lookout: Lookout
+    ) -> None:
         self.partitions: dict[int, Partition] = {}
+        self._store, self._book, self._clock, self._metrics = store, book, clock, metrics
+        self._lookout = lookout
+        lookout.owned = self.partitions.__contains__
+        lookout.silences_changed, lookout.keys_ended = self._silences_changed, self._keys_ended
+        self._version = book().version
+        self._all_again = False  # every open group is to be looked at again
         self.outbox: Outbox | None = None
         self.pressed: Callable[[], bool] = lambda: False  # the door's word that it needs the processor
         self.alone = True  # no other process writes inboxes, as far as the instances' beats show
@@ -86,15 +94,17 @@ class Engine:
     async def adopt(self, lease: Lease) -> None:
         """Begin to work a partition: read its wake-ups and what it still has to deliver."""
         partition = Partition(lease)
-        groups, services, timers = await self._store.pending(lease.partition)
-        for name, at in timers.items():
+        taking = await self._store.pending(lease.partition)
+        for name, at in taking.timers.items():
             partition.set_timer(name, at)
-        partition.groups |= await self._store.groups(dict.fromkeys(groups, lease.partition))
-        partition.ledgers |= await self._store.ledgers(dict.fromkeys(services, lease.partition))
+        partition.groups |= await self._store.groups(dict.fromkeys(taking.groups, lease.partition))
+        partition.ledgers |= await self._store.ledgers(dict.fromkeys(taking.services, lease.partition))
+        await self._lookout.adopt(lease.partition)
+        await reviews.after_taking(partition, taking, self._store, self._book().version)
         self.partitions[lease.partition] = partition
         self._metrics.partitions.set(len(self.partitions))
         if self.outbox is not None:
-            self.outbox.announce(partition, groups, services)
+            self.outbox.announce(partition, taking.groups, taking.services)
         self._wake.set()
 
     def drop(self, number: int) -> None:
@@ -118,6 +128,17 @@ class Engine:
         self._wake.set()
         self._hurry.set()
         return await done
+
+    def _silences_changed(self) -> None:
+        self._all_again = True
+        self._wake.set()
+
+    def _keys_ended(self, keys: Iterable[str]) -> None:
+        """Look again at what these keys muted."""
+        ended = frozenset(keys)
+        for partition in self.partitions.values():
+            reviews.some(partition, partition.muted_by(ended))
+        self._wake.set()
 
     @property
     def idle(self) -> bool:
@@ -166,6 +187,7 @@ class Engine:
                 await self._wake.wait()
 
     async def _round(self) -> int:
+        await self._plan_reviews()
         await self._read()
         rounds = [r for p in list(self.partitions.values()) if (r := self._collect(p)) is not None]
         if not rounds:
@@ -181,13 +203,26 @@ class Engine:
         self._memory.evict(self.partitions.values())
         return sum(r.count for r in rounds)
 
+    async def _plan_reviews(self) -> None:
+        """Where rules or silences have changed, plan a look at everything that is open."""
+        version = self._book().version
+        if version == self._version and not self._all_again:
+            return
+        changed, self._version, self._all_again = version != self._version, version, False
+        for partition in list(self.partitions.values()):
+            await reviews.everything(partition, self._store, version if changed else "")
+
     async def _work(self, rounds: list[Round]) -> None:
         await self._memory.expand(rounds)
         await self._memory.load_groups(rounds)
         ledgers = await self._memory.load_ledgers(rounds, self.partitions)
+        book = self._book()  # one rulebook for all partitions of this round
+        for r, work in passing.in_order(rounds, book):
+            self._decide(r, work, ledgers, book)
         for r in rounds:
-            self._decide(r, ledgers)
+            self._finish_round(r)
         await self._count_failures(rounds)
+        await passing.send_onward(rounds, book, self._store, self._clock.now(), self.offer)
         ours = [r for r in rounds if self._ours(r)]
         await self._commit(ours)
         for r in rounds:
@@ -238,19 +273,32 @@ class Engine:
                 ) + sum(map(burying.weight, pending.events))
                 r.work += [(Work(key_of(e), e), pending) for e in pending.events]
         r.count += len(r.internal) + len(r.timers)
+        if r.count < share:
+            reviews.collect(partition, r)
         return r if r.count else None
 
     # --- decide and commit ------------------------------------------------------------------------
 
-    def _decide(self, r: Round, ledgers: dict[str, Ledger]) -> None:
-        book, now = self._book(), self._clock.now()
+    def _decide(
+        self,
+        r: Round,
+        work: Sequence[tuple[Work, Pending | None]],
+        ledgers: dict[str, Ledger],
+        book: Rulebook,
+    ) -> None:
+        now = self._clock.now()
         whys: Counter[str] = Counter()
         r.batch.at = now
-        for w, pending in r.work:
+        for w, pending in work:
             try:
-                seen = applying.snapshot(r.partition, w.key, w.event, ledgers)
+                seen = applying.snapshot(r.partition, w.key, w.event, ledgers, self._lookout.outlook)
                 decision = deciding.decide(w.event, seen, book, now)
-                applying.apply(r.partition, w.key, decision, r.batch)
+                changed = applying.apply(r.partition, w.key, decision, r.batch)
+                if changed:
+                    self._lookout.apply(r.partition.number, changed)
+                r.onward += decision.onward
+                if isinstance(w.event, Review) or w.key in r.partition.muted or decision.mutes:
+                    r.partition.note_muted(w.key)
                 if decision.dead:
                     self._bury(r, burying.undone(w.event, decision.dead, now))
             except Exception:
@@ -261,6 +309,10 @@ class Engine:
                 whys[reason.why] += 1
         for why, n in whys.items():
             self._metrics.decisions.labels(why).inc(n)
+
+    def _finish_round(self, r: Round) -> None:
+        """Acknowledge what was decided, and drop the wake-ups that came."""
+        now = self._clock.now()
         for name in r.timers:
             r.batch.timers.setdefault(name, None)
         for pending in r.entries:
@@ -314,7 +366,7 @@ class Engine:
                 continue
             self._metrics.commits.labels("ok").inc()
             if r.batch.dead:
-                await self._warn_of_full(r.partition.number)
+                await burying.warn_of_full(r.partition.number, self._store, self._metrics)
             self._metrics.decided.inc(r.count)
             r.partition.lease = result
         for r in rounds:
@@ -322,14 +374,6 @@ class Engine:
                 self._committed(r)
             else:
                 finish(r, done=False)  # taken from us meanwhile: whoever waits looks again
-
-    async def _warn_of_full(self, number: int) -> None:
-        """Say that the oldest dead letters are going: nobody has looked at them in time."""
-        unread, others = await self._store.dead_lengths(number)
-        for what, n, most in (("deliveries", unread, MOST_UNREAD), ("others", others, MOST_DEAD)):
-            if n >= most:
-                self._metrics.dead_full.labels(what).inc()
-                log.error("dead_letters_full", what=what, partition=number, kept=n, do="router dlq list")
 
     def _committed(self, r: Round) -> None:
         partition = r.partition

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from router.decide import muting
 from router.model.events import TimerDue, TimerKind
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from router.model.deploys import Ledger
@@ -67,6 +68,9 @@ class Partition:
         self.groups: dict[str, GroupRecord] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.pinned: Counter[str] = Counter()  # keys being read beside the engine: not to be evicted
+        self.to_review: dict[str, None] = {}  # groups to be looked at again, in order
+        self.review_book = ""  # noted as the rulebook of all groups once none is left
+        self.muted: dict[str, frozenset[str]] = {}  # groups with something muted -> the keys that inhibit
         self._timers: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
 
@@ -145,7 +149,25 @@ class Partition:
     @property
     def idle(self) -> bool:
         """True where nothing waits in memory or, as far as is known, in the store."""
-        return not self.internal and all(not lane.ready and not lane.behind for lane in self.lanes.values())
+        return not (self.internal or self.to_review) and all(
+            not lane.ready and not lane.behind for lane in self.lanes.values()
+        )
+
+    # --- what is muted ----------------------------------------------------------------------------
+
+    def note_muted(self, group: str) -> None:
+        """Remember by what a group's alerts are muted, as it stands in memory."""
+        record = self.groups.get(group)
+        head = record.head if record is not None else None
+        if record is None or head is None or not head.state.open or not head.muted:
+            self.muted.pop(group, None)
+            return
+        tokens = (m.muted for m in record.members.values() if m.muted and m.generation == head.generation)
+        self.muted[group] = frozenset(key for token in tokens if (key := muting.key_of(token)))
+
+    def muted_by(self, keys: Collection[str]) -> list[str]:
+        """Return the groups that one of these keys inhibits."""
+        return [group for group, found in self.muted.items() if not found.isdisjoint(keys)]
 
     # --- wake-ups ---------------------------------------------------------------------------------
 

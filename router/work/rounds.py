@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from router.model.events import DeployNoticed, Event, ServiceDeploy, Unread
+from router.model.events import DeployNoticed, Event, GroupAlerts, ServiceDeploy, Unread
 from router.ports import Batch
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Round:
     work: list[tuple[Work, Pending | None]] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
     batch: Batch = field(default_factory=Batch)
+    onward: list[GroupAlerts] = field(default_factory=list)
     count: int = 0
 
 

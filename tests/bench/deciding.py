@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from router.app import load_rules
 from router.decide import engine, placing
+from router.decide.outlook import Outlook
 from router.model.deploys import Deploy, Ledger
 from router.model.events import Alert, AlertBatch
 from router.ports import Batch, Lease
@@ -90,7 +91,7 @@ def _timed(
 def _work(
     partition: Partition, placed: placing.Placed, ledgers: dict[str, Ledger], book: Rulebook, batch: Batch
 ) -> None:
-    seen = applying.snapshot(partition, placed.key, placed.event, ledgers)
+    seen = applying.snapshot(partition, placed.key, placed.event, ledgers, Outlook())
     decision = engine.decide(placed.event, seen, book, NOW)
     applying.apply(partition, placed.key, decision, batch)
 

@@ -25,6 +25,7 @@ route:
   receiver: chat
   group_by: [alertname, service]
   group_wait: 0s
+  group_interval: 0s
   routes:
     - name: critical
       receiver: oncall

@@ -28,6 +28,7 @@ route:
   receiver: nobody
   group_by: [alertname, service]
   group_wait: 0s
+  group_interval: 0s
 """
 RECEIVERS = """
 receivers:
@@ -171,7 +172,9 @@ async def alertmanager() -> AsyncIterator[int | None]:
         return
     with tempfile.TemporaryDirectory(prefix="ir-bench-am-") as folder:
         config, port = Path(folder) / "am.yml", free_port()
-        config.write_text(ROUTES.replace("  group_wait: 0s\n", "") + RECEIVERS)  # its own default, 30 s
+        config.write_text(
+            ROUTES.replace("  group_wait: 0s\n  group_interval: 0s\n", "") + RECEIVERS
+        )  # its own default, 30 s
         process = await asyncio.create_subprocess_exec(
             binary, f"--config.file={config}", f"--storage.path={folder}/data",
             f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=error",

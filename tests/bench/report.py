@@ -60,6 +60,11 @@ BUDGETS = (
     Budget("decide, joining an incident, full router", "us/alert", _of("decide_join_us_full"), _const(100)),
     Budget("decide, opening: full router beside one service", "x", _OPENING, _const(1.3)),
     Budget("decide, joining: full router beside an empty one", "x", _JOINING, _const(1.3)),
+    *(
+        Budget(f"routing, 1,000 routes, {shape}{at}", "us/alert", _of(f"route_us_{shape}{key}"), _const(100))
+        for shape in ("exact", "regex", "nested")
+        for at, key in (("", ""), (", slowest", "_slowest"))
+    ),
     Budget("start to ready, embedded Redis", "s", _of("start_to_ready_s"), _const(2)),
     Budget("resident memory, idle", "MiB", _of("router_rss_mib"), _const(120)),
 )  # fmt: skip

@@ -5,29 +5,36 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp import web
 
+from router.app import load_rules
+from router.decide.outlook import Outlook
 from router.kit.metrics import Metrics
 from router.model.deliveries import Manners, Reply
 from router.model.errors import Rejected
 from router.model.events import AlertBatch, Heartbeat, Trouble
 from router.ports import DeadLetter, Taken
-from router.web.api import Access, Api
+from router.web.api import Access, Api, Parts
 from router.web.bodies import Limits
 from router.web.letters import Letters
+from router.web.rules import Rules
 from router.web.server import Health, make_app
+from router.web.silences import Silences
 from router.web.tap import Tap
 from router.web.webhooks import Ears, Webhooks
-from tests.fakes.samples import ManualClock, alert
+from tests.fakes.samples import ONSET, ManualClock, alert
+from tests.fakes.silences import MemorySurroundings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
-    from router.model.deploys import Change, Deploy
+    from router.model.deploys import Change, Deploy, Ledger
+    from router.model.errors import Problem
     from router.model.events import Alert, Command, Doubt, Stored, Told, Unread
     from router.model.incidents import Entry, Incident
 
@@ -123,6 +130,43 @@ class FakeDoor:
         return Taken(1, 0)
 
 
+@dataclass
+class FakeStanding:
+    """How the rules stand."""
+
+    version: str = "b1"
+    loaded_at: datetime = ONSET
+    origin: str = "folder"
+    problems: Sequence[Problem] = ()
+    failed_at: datetime | None = None
+
+
+class FakeRules:
+    """Rules in force; ``broken`` is what a reload finds wrong."""
+
+    def __init__(self) -> None:
+        self.book = load_rules(Path(__file__).resolve().parents[2] / "rules")
+        self.standing = FakeStanding()
+        self.broken: list[Problem] = []
+        self.reloads: list[str] = []
+
+    async def reload(self, why: str) -> list[Problem]:
+        self.reloads.append(why)
+        if self.broken:
+            self.standing.problems, self.standing.failed_at = tuple(self.broken), ONSET
+        return self.broken
+
+
+class FakeLookout:
+    """What surrounds groups: nothing, unless a test says so."""
+
+    def __init__(self) -> None:
+        self.outlook = Outlook()
+
+    async def refresh(self) -> None:
+        """Find nothing new."""
+
+
 class FakeHearing:
     """Notes what the webhooks told it."""
 
@@ -168,6 +212,14 @@ class FakeReader:
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         self._ask(group=group, generation=generation)
         return self.whole.get((group, generation))
+
+    async def muted(self) -> list[Incident]:
+        self._ask()
+        return [head for head, _, _ in self.whole.values() if head.muted_by]
+
+    async def ledgers(self, services: Sequence[str]) -> dict[str, Ledger]:
+        self._ask(services=services)
+        return {}
 
     async def deploys(self, *, limit: int) -> list[Deploy]:
         self._ask(limit=limit)
@@ -223,6 +275,8 @@ class Room:
     reader: FakeReader = field(default_factory=FakeReader)
     hearing: FakeHearing = field(default_factory=FakeHearing)
     tap: Tap = field(default_factory=Tap)
+    rules: FakeRules = field(default_factory=FakeRules)
+    lookout: FakeLookout = field(default_factory=FakeLookout)
 
     def application(self, max_body: int = MAX_BODY) -> web.Application:
         secrets = {self.kind: self.secrets}
@@ -231,9 +285,13 @@ class Room:
         limits = Limits(max_body, self.body_s)
         ears = Ears(self.hearing, self.tap)
         hooks = Webhooks(sources, secrets, self.door, self.clock, self.metrics, limits, ears)
-        letters = Letters(self.reader, self.door, sources, self.clock)
+        parts = Parts(
+            Letters(self.reader, self.door, sources, self.clock),
+            Rules(self.rules, self.lookout, self.reader, self.clock),
+            Silences(MemorySurroundings(), self.reader, self.clock, self.lookout.refresh),
+        )
         access = Access(self.tokens, self.open_)
-        api = Api(self.reader, self.door, self.clock, letters, self.tap, access)
+        api = Api(self.reader, self.door, self.clock, self.tap, parts, access)
         health = Health(self.reader, self.metrics, lambda: self.not_ready)
         return make_app(hooks, api, health, max_body, self.tap)
 

@@ -28,6 +28,7 @@ route:
   receiver: everybody
   group_by: [alertname, service]
   group_wait: 0s
+  group_interval: 0s
 """,
     "receivers.yaml": """
 receivers:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from router import settings
-from router.app import App, is_loopback
+from router.app import App
+from router.drivers import is_loopback
 from router.model.errors import ConfigError
 from tests.conftest import wait_for
 from tests.flows.harness import Client, alert, body, client, environ, running, write_rules
@@ -198,8 +199,8 @@ def test_open_to_others_is_refused_unless_told(tmp_path: Path) -> None:
     assert "ROUTER_SOURCE_<KIND>_SECRETS" in said
     told = {**env, "ROUTER_ALLOW_OPEN_SOURCES": "true", "ROUTER_ALLOW_LOG_ONLY": "true"}
     app = App(settings.load(told), told)
-    assert {"alertmanager", "argocd", "gitlab"} <= set(app.open_sources)
-    assert app.closed_sources == []
+    assert {"alertmanager", "argocd", "gitlab"} <= set(app.drivers.open_sources)
+    assert app.drivers.closed_sources == []
 
 
 async def test_a_source_without_secret_is_closed_to_others(tmp_path: Path) -> None:
@@ -207,7 +208,7 @@ async def test_a_source_without_secret_is_closed_to_others(tmp_path: Path) -> No
     write_rules(tmp_path / "rules", {"receivers.yaml": "receivers:\n  - name: everybody\n"})
     env = environ(tmp_path, ROUTER_LISTEN="0.0.0.0:0", ROUTER_SOURCE_ALERTMANAGER_SECRETS=NEW)
     async with running(env) as app, client(app.port) as c:
-        assert app.open_sources == []
+        assert app.drivers.open_sources == []
         status, answer = await c.post("/webhooks/gitlab", {"object_kind": "push"})
         assert status == 403
         is_problem(answer, 403, "source_closed")

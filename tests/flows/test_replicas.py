@@ -34,6 +34,7 @@ route:
   receiver: pages
   group_by: [alertname, service]
   group_wait: 0s
+  group_interval: 0s
   routes:
     - matchers: ['alertname=~"S.*"']
       receiver: pages-and-messages

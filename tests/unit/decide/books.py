@@ -12,7 +12,8 @@ from router.model.deploys import Ledger
 from router.model.destinations import Lane
 from router.model.events import Alert, AlertBatch, Event, Severity
 from router.model.incidents import Incident, Member
-from router.rulebook.book import Receiver, Route, Rulebook, Service, Target
+from router.rulebook.book import Receiver, Rulebook, Service, Target
+from router.rulebook.tree import Route
 
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

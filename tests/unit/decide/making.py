@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from pydantic import BaseModel
 
-from router.decide.decision import Decision, Snapshot
+from router.decide.decision import Decision, Snapshot, Timer
 from router.decide.engine import decide
+from router.decide.outlook import Outlook
 from router.model import keys
 from router.model.deploys import Deploy, Ledger
 from router.model.destinations import Destination, Lane
@@ -21,13 +23,15 @@ from router.model.events import (
     Event,
     GroupAlerts,
     OriginKind,
+    Review,
     ServiceDeploy,
     TimerDue,
     TimerKind,
 )
 from router.model.incidents import Incident
-from router.rulebook.book import Receiver, Route, Rulebook, Service, Target
+from router.rulebook.book import Receiver, Rulebook, Service, Target
 from router.rulebook.catalogue import SEVERITIES, default_environments
+from router.rulebook.tree import Route
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAGE, CHAT, CHANGES = "ops/pagerduty/0", "ops/slack/0", "ops/changes/0"
@@ -136,14 +140,14 @@ def ledgers(*deploys: Deploy) -> dict[str, Ledger]:
 def applied(seen: Snapshot, out: Decision) -> Snapshot:
     """What is known once the decision was written."""
     if out.forget:
-        return Snapshot(ledger=seen.ledger, ledgers=seen.ledgers)
+        return Snapshot(ledger=seen.ledger, ledgers=seen.ledgers, outlook=seen.outlook)
     members, past = {**seen.members, **out.members}, {**seen.past, **out.past}
-    return Snapshot(
+    return dataclasses.replace(
+        seen,
         incident=out.incident or seen.incident,
         members={k: m for k, m in members.items() if m is not None},
         past={n: h for n, h in past.items() if h is not None},
         ledger=out.ledger or seen.ledger,
-        ledgers=seen.ledgers,
     )
 
 
@@ -154,11 +158,13 @@ class World:
         self.book = book or rulebook()
         self.seen = seen or Snapshot()
         self.out = Decision()
+        self.timers: list[Timer] = []
 
     def does(self, event: Event, at: float | None = None) -> Decision:
         now = after(at) if at is not None else getattr(event, "received_at", T0)
         self.out = decide(event, self.seen, self.book, now)
         self.seen = applied(self.seen, self.out)
+        self.timers += self.out.timers
         return self.out
 
     def tells(self, *alerts: Alert, at: float = 0.0) -> Decision:
@@ -169,6 +175,18 @@ class World:
 
     def wakes(self, kind: TimerKind, at: float = 1.0, generation: int = 1) -> Decision:
         return self.does(TimerDue(GROUP, generation, kind), at)
+
+    def looks(self, at: float) -> Decision:
+        """What surrounds the group has changed."""
+        return self.does(Review(GROUP), at)
+
+    def surrounds(self, outlook: Outlook) -> None:
+        """Put the group into other surroundings."""
+        self.seen = dataclasses.replace(self.seen, outlook=outlook)
+
+    def timer(self, kind: TimerKind) -> datetime | None:
+        """When a wake-up of that kind is wanted, as the last decision that said so has it."""
+        return next(t.at for t in reversed(self.timers) if t.kind is kind)
 
     @property
     def head(self) -> Incident:
@@ -190,7 +208,7 @@ class World:
 
 def with_head(seen: Snapshot, head: Incident) -> Snapshot:
     """The same with another head."""
-    return Snapshot(head, seen.members, seen.past, seen.ledger, seen.ledgers)
+    return dataclasses.replace(seen, incident=head)
 
 
 def words(out: Decision) -> set[str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from router.decide import alerts, engine
+from router.decide import alerts, desk, engine
 from router.decide.decision import Snapshot, Timer, reasons_text
 from router.model import keys
 from router.model.destinations import Want
@@ -227,8 +227,8 @@ def test_generations_are_kept_in_the_past_and_bounded() -> None:
     assert 1 in world.seen.past
     assert world.seen.past[1].due
     assert 2 not in world.seen.past
-    assert set(range(10 - alerts.KEEP_PAST, 10)) <= set(world.seen.past)
-    assert len(world.seen.past) <= alerts.KEEP_PAST + 2
+    assert set(range(10 - desk.KEEP_PAST, 10)) <= set(world.seen.past)
+    assert len(world.seen.past) <= desk.KEEP_PAST + 2
 
 
 def test_severity_rise_pages_again_and_takes_back_the_acknowledgement() -> None:

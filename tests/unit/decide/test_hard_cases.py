@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decide.alerts import KEEP_PAST, TOMBSTONE
+from router.decide.alerts import TOMBSTONE
 from router.decide.decision import Snapshot, Timer
+from router.decide.desk import KEEP_PAST
 from router.model import codec, keys
 from router.model.deploys import Deploy, Ledger
 from router.model.destinations import Want

@@ -124,7 +124,7 @@ def test_group_labels(rules):
         ("{receiver: d, group_wait: 30}", "route.group_wait", "put it in quotes"),
         ("{receiver: d, group_wait: 30 s}", "route.group_wait", "not a duration"),
         ("{receiver: d, group_wait: 30d}", "route.group_wait", "longer than a day"),
-        ("{receiver: d, repeat_interval: 4h}", "route.repeat_interval", "remove it"),
+        ("{receiver: d, repeat_interval: 2y}", "route.repeat_interval", "longer than"),
         ("{receiver: d, match: {a: b}}", "route.match", "matchers:"),
         ("{receiver: d, routes: [{matchers: a=b}]}", "route.routes[0].matchers", "list"),
         ("{receiver: d, routes: [{matchers: [a]}]}", "route.routes[0].matchers[0]", "operator"),

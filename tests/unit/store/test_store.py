@@ -107,9 +107,9 @@ async def test_commit_writes_all_and_acknowledges(store: RedisStore) -> None:
     assert record.head == head()
     assert record.members["am:1"].alert == alert
     assert (await store.inbox([InboxPage(2, False, 10)]))[0] == []
-    groups, _, timers = await store.pending(2)
-    assert groups == [GROUP]
-    assert timers == {"notify|x|1": NOW}
+    taking = await store.pending(2)
+    assert taking.groups == [GROUP]
+    assert taking.timers == {"notify|x|1": NOW}
     assert await store.open_groups(2, ["pay"]) == [GROUP]
     reader = RedisReader(store)
     assert [d.payload for d in await reader.dead_letters(limit=5)] == [b"{}"]
@@ -126,7 +126,7 @@ async def test_an_old_owner_cannot_write(store: RedisStore) -> None:
     assert new is not None
     (result,) = await store.commit([(old, Batch(timers={"t": NOW}))])
     assert isinstance(result, Fenced)
-    assert (await store.pending(0))[2] == {}
+    assert (await store.pending(0)).timers == {}
     assert not await store.renew(old, "old")
     await store.release(old, "old")
     assert (await store.leases())[0].owner == "new"
@@ -140,7 +140,7 @@ async def test_a_resent_commit_writes_nothing(store: RedisStore) -> None:
     assert isinstance(new, Lease)
     (again,) = await store.commit([(lease, Batch(timers={"t": None}))])
     assert isinstance(again, StoreUnavailable)
-    assert "t" in (await store.pending(0))[2]
+    assert "t" in (await store.pending(0)).timers
 
 
 async def test_a_namesake_takes_its_own_lease_at_once(store: RedisStore) -> None:

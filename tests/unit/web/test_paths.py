@@ -6,10 +6,12 @@ import ast
 import re
 from pathlib import Path
 
-from router.web.api import Access, Api
+from router.web.api import Access, Api, Parts
 from router.web.bodies import Limits
 from router.web.letters import Letters
+from router.web.rules import Rules
 from router.web.server import Health, make_app
+from router.web.silences import Silences
 from router.web.webhooks import Ears, Webhooks
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,9 +21,12 @@ PAGE = ROOT / "docs" / "reference" / "http.md"
 def test_documented_paths_are_the_applications() -> None:
     """Every path and method that is served is in docs/reference/http.md, and no other."""
     nothing: dict = {}
+    parts = Parts(
+        Letters(None, None, nothing, None), Rules(None, None, None, None), Silences(None, None, None, None)
+    )
     app = make_app(
         Webhooks(nothing, nothing, None, None, None, Limits(1), Ears(None, None)),
-        Api(None, None, None, Letters(None, None, nothing, None), None, Access([], open=True)),
+        Api(None, None, None, None, parts, Access([], open=True)),
         Health(None, None, lambda: ""),
         1,
     )
