@@ -43,8 +43,8 @@ class Coverage:
 
     @property
     def percent(self) -> float:
-        """How many of the routes were reached, of 100."""
-        return round(100 * len(self.alerts) / self.routes, 1) if self.routes else 100.0
+        """How many of the routes were reached, of 100; rounded down, so 100 means all."""
+        return 1000 * len(self.alerts) // self.routes / 10 if self.routes else 100.0
 
 
 def measured(lines: Iterable[bytes], sources: Mapping[str, Source], book: Rulebook) -> Coverage:

@@ -77,14 +77,17 @@ def test_(labels: Sequence[str], verify: str | None, rules: Path, output: str) -
     Example: router routes test service=payment-service severity=critical --verify.receivers=payments-oncall
     """
     book, given = load(rules), labels_of(labels)
+    wanted = None if verify is None else [name.strip() for name in verify.split(",") if name.strip()]
     kept = book.relabelled(given)
     if kept is None:
+        if output == "json":
+            nobody: dict[str, Any] = {"receivers": [], "routes": []}
+            click.echo(json.dumps(nobody if wanted is None else nobody | {"verified": not wanted}))
         click.echo("relabel_configs drop this alert: nobody is told", err=True)
-        sys.exit(0 if verify == "" else 1)
+        sys.exit(0 if wanted == [] else 1)
     given = kept
     found = [_taken(book, route, given) for route in book.route(given)]
     receivers = [one["receiver"] for one in found]
-    wanted = None if verify is None else [name.strip() for name in verify.split(",") if name.strip()]
     if output == "json":
         said: dict[str, Any] = {"receivers": receivers, "routes": found}
         click.echo(json.dumps(said if wanted is None else said | {"verified": receivers == wanted}))

@@ -59,8 +59,8 @@ def why(what: Sequence[str], rules: Path | None, url: str, token: str, output: s
     if output == "json":
         click.echo(json.dumps(found, default=str))
         return
-    for line in _incident(found) if "incident" in found else _alert(found):
-        click.echo(line)
+    for line in _lines(found):
+        click.echo("".join(c for c in line if c.isprintable()))  # a comment could steer the terminal
 
 
 async def _of_incident(remote: Remote, incident: str) -> dict[str, Any]:
@@ -74,6 +74,16 @@ def _local(labels: dict[str, str], folder: Path) -> dict[str, Any]:
 
     book = rules_commands.load(folder)
     return explaining.alert(labels, book, Outlook(), SystemClock().now().astimezone(UTC))
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    from router.remote import RemoteError  # noqa: PLC0415  --help need not load an HTTP client
+
+    try:
+        return _incident(found) if "incident" in found else _alert(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        text = f"the answer lacks what this release shows ({type(exc).__name__}: {str(exc)[:60]})"
+        raise RemoteError(f"{text}; is the router of another release? -o json shows all of it") from exc
 
 
 def _alert(found: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.decide import destinations, facts, holding, suspects, telling
+from router.decide import destinations, facts, holding, muting, suspects, telling
 from router.decide.decision import Decision, Snapshot, Timer
 from router.decide.desk import Desk
 from router.model.events import Alert, GroupAlerts, TimerKind
@@ -37,7 +37,10 @@ _BOUNDED_TEXT = 200
 def decide(event: GroupAlerts, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
     """Return what these alerts change in their group."""
     desk = Desk(event, seen, book, now)
-    for alert in event.alerts:
+    alerts = event.alerts
+    if book.muting.inhibit_rules:  # what inhibits is judged before what it may inhibit
+        alerts = sorted(alerts, key=lambda a: not muting.inhibits(a.labels, book))
+    for alert in alerts:
         _judge(desk, alert)
     if event.truncated and event.truncated != desk.head.truncated and desk.head.state.open:
         desk.visible = True

@@ -53,7 +53,8 @@ class Desk:
         muted = ""
         keys: tuple[str, ...] = ()
         if alert.firing and self._mutes:
-            muted = muting.of_alert(alert.labels, self.book, self.seen.outlook, self.now)
+            fresh = self.out.inhibits
+            muted = muting.of_alert(alert.labels, self.book, self.seen.outlook, self.now, fresh)
         if alert.firing and self.book.muting.inhibit_rules:
             found = muting.inhibits(alert.labels, self.book)
             keys = tuple(found)

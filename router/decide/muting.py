@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from router.rulebook.tree import Route
 
 SILENCE, MAINTENANCE, INHIBIT, INTERVAL = "silence", "maintenance", "inhibit", "interval"
+_NONE: Final[Mapping[tuple[str, str], bool | None]] = {}
 #: How often an incident looks again whether what inhibits it has ended, were no word of that to come.
 LOOK_AGAIN: Final = timedelta(minutes=1)
 
@@ -28,8 +29,17 @@ def concerned(book: Rulebook, outlook: Outlook) -> bool:
     return bool(outlook.silences or muting.inhibit_rules or muting.maintenance)
 
 
-def of_alert(labels: Mapping[str, str], book: Rulebook, outlook: Outlook, now: datetime) -> str:
-    """Return the token of what mutes an alert that fires, "" where nothing does."""
+def of_alert(
+    labels: Mapping[str, str],
+    book: Rulebook,
+    outlook: Outlook,
+    now: datetime,
+    fresh: Mapping[tuple[str, str], bool | None] = _NONE,
+) -> str:
+    """Return the token of what mutes an alert that fires, "" where nothing does.
+
+    ``fresh``: by key and alert, what this very decision has found to inhibit, before the outlook knows.
+    """
     for quiet in outlook.silences:
         if quiet.mutes(labels, now):
             return f"{SILENCE}:{quiet.silence.id}"
@@ -37,9 +47,13 @@ def of_alert(labels: Mapping[str, str], book: Rulebook, outlook: Outlook, now: d
         if window.active(now) and all(m.matches(labels) for m in window.matchers):
             return f"{MAINTENANCE}:{window.name}"
     for rule in book.muting.inhibit_rules:
-        sources = outlook.inhibitors.get(rule.key(labels)) if rule.is_target(labels) else None
-        if sources and (not rule.is_source(labels) or not all(sources.values())):
-            return f"{INHIBIT}:{rule.name}|{rule.key(labels)}"
+        if not rule.is_target(labels):
+            continue
+        key = rule.key(labels)
+        sources = [*outlook.inhibitors.get(key, {}).values()]
+        sources += [target for (k, _), target in fresh.items() if k == key and target is not None]
+        if sources and (not rule.is_source(labels) or not all(sources)):
+            return f"{INHIBIT}:{rule.name}|{key}"
     return ""
 
 

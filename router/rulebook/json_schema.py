@@ -38,6 +38,7 @@ def schema(kinds: Mapping[str, KindSpec]) -> dict[str, Any]:
     for key, (_, model) in LISTED.items():
         items: Any = TypeAdapter(list[model])  # type: ignore[valid-type]  # the table's models
         properties[key] = _nullable(_part(items, defs))
+    own = list(defs)
     receiver = defs["ReceiverModel"]
     receiver["additionalProperties"] = False
     for kind, spec in kinds.items():
@@ -50,6 +51,9 @@ def schema(kinds: Mapping[str, KindSpec]) -> dict[str, Any]:
     for key in ("labels", "annotations"):
         mapping[key]["additionalProperties"] = _one_or_more(mapping[key]["additionalProperties"])
     _time_intervals(defs)
+    for model in (defs[name] for name in own):
+        optional = model["properties"].keys() - set(model.get("required", ()))
+        model["properties"].update({key: _nullable(model["properties"][key]) for key in optional})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Incident Router rules",
@@ -87,4 +91,4 @@ def _time_intervals(defs: dict[str, Any]) -> None:
         span[key] = _nullable({"type": "array", "items": _RANGE})
     hours = defs["HoursModel"]["properties"]
     for key in ("start_time", "end_time"):
-        hours[key] = {"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2}$"}
+        hours[key] = {"type": "string", "pattern": "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"}

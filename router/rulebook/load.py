@@ -196,13 +196,12 @@ def _assemble(
 
 def _intervals(sheets: Sheets, problems: Problems) -> Mapping[str, TimeInterval] | None:
     """Return the time intervals by name; None where some could not be read."""
-    found = {
-        each.model.name: times.compiled(each.model, each.document, each.path, problems)
-        for each in sheets.lists["time_intervals"]
-    }
-    if problems.incomplete or len(found) < len(sheets.names["time_intervals"]):
-        return None
-    return {name: interval for name, interval in found.items() if interval is not None}
+    found: dict[str, TimeInterval] = {}
+    for each in sheets.lists["time_intervals"]:
+        interval = times.compiled(each.model, each.document, each.path, problems)
+        if interval is not None:
+            found[each.model.name] = interval
+    return None if problems.incomplete or len(found) < len(sheets.names["time_intervals"]) else found
 
 
 def _muting(sheets: Sheets, intervals: Mapping[str, TimeInterval] | None, problems: Problems) -> Muting:

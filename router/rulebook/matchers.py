@@ -85,6 +85,8 @@ def matcher(name: str, op: str, value: str) -> Matcher:
 
 def union(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Return whether any of these patterns, each one checked before, may take a value."""
+    if any(r"\Q" in pattern for pattern in patterns):  # it may quote what stands behind it, too
+        return lambda _: True
     try:
         return _held_by(_compile("|".join(f"(?:{pattern})" for pattern in patterns)))
     except MatcherError:  # together they are too large; then each is asked by itself

@@ -127,12 +127,13 @@ class Compiler:
 
     def maintenance(self, model: MaintenanceModel, path: Path) -> Maintenance:
         """Return the window; it needs a time, and an end after its start."""
-        if model.starts_at is None and model.ends_at is None and not model.time_intervals:
+        written = self.document.data[str(path[0])][path[1]]  # of the model a wrong time is gone
+        lacks = [key for key in ("starts_at", "ends_at") if written.get(key) is None]
+        if len(lacks) == 2 and not written.get("time_intervals"):
             text, hint = "the window has no time", "say starts_at and ends_at, or time_intervals"
             self.problems.add(self.document, path, text, hint)
-        if (model.starts_at is None) != (model.ends_at is None):
-            lacks = "ends_at" if model.ends_at is None else "starts_at"
-            self.problems.add(self.document, path, f"the window has no {lacks}", f"add {lacks}:")
+        if len(lacks) == 1:
+            self.problems.add(self.document, path, f"the window has no {lacks[0]}", f"add {lacks[0]}:")
         if model.starts_at is not None and model.ends_at is not None and model.ends_at <= model.starts_at:
             self.problems.add(self.document, (*path, "ends_at"), "it ends before it starts", "swap the two")
         return Maintenance(

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from pydantic import BaseModel
 
 from router.model.errors import MAX_DETAIL, Problem
 from router.rulebook import yaml_loader
@@ -16,7 +18,7 @@ from router.rulebook.schema import keys_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pydantic import BaseModel, ValidationError
+    from pydantic import ValidationError
 
     from router.rulebook.yaml_loader import Document, Path
 
@@ -76,7 +78,7 @@ class Problems:
 def _words(kind: str, told: str, steps: Path, value: Any, model: type[BaseModel] | None) -> tuple[str, str]:
     if kind == "extra_forbidden":
         key = str(steps[-1]) if steps else ""
-        return f"unknown key {key[:60]!r}", unknown_hint(key, keys_of(model) if model else ())
+        return f"unknown key {key[:60]!r}", unknown_hint(key, keys_of(_at(model, steps)) if model else ())
     hint = ""
     if kind == "missing" and steps:
         hint = f"add {str(steps[-1])[:60]}:"
@@ -87,6 +89,21 @@ def _words(kind: str, told: str, steps: Path, value: Any, model: type[BaseModel]
     elif kind == "list_type" and isinstance(value, str):
         hint = "write it as a list: [...]"
     return _OWN_WORDS.get(kind, told.removeprefix("Value error, ")), hint
+
+
+def _at(model: type[BaseModel], steps: Path) -> type[BaseModel]:
+    """Return the model that holds what is at these steps below a model."""
+    for step in steps[:-1]:
+        field = next((i for n, i in model.model_fields.items() if step in (n, i.alias)), None)
+        model = (field and _model_in(field.annotation)) or model
+    return model
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of an annotation such as ``list[StepModel] | None``."""
+    if parts := get_args(annotation):
+        return next((found for part in parts if (found := _model_in(part)) is not None), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def unknown_hint(word: str, known: Iterable[str]) -> str:

@@ -158,12 +158,13 @@ class Planter:
         return None
 
     def _time(self, model: RouteModel, key: str, path: Path, inherited: timedelta) -> timedelta:
-        found = self.compiler.duration(getattr(model, key), (*path, key), inherited)
-        if found > LONGEST[key]:
+        text = getattr(model, key)
+        found = self.compiler.duration(text, (*path, key), inherited)
+        if text is not None and found > LONGEST[key]:  # what is inherited was told above
             most = durations.render(LONGEST[key])
             hint = "nobody would be paged in time" if key == "group_wait" else f"at most {most}"
-            text = "longer than a day" if LONGEST[key] == timedelta(days=1) else f"longer than {most}"
-            self._add((*path, key), f"{key} is {text}", hint)
+            limit = "a day" if LONGEST[key] == timedelta(days=1) else most
+            self._add((*path, key), f"{key} is longer than {limit}", hint)
         return found
 
     def _add(self, path: Path, message: str, hint: str) -> None:

@@ -139,9 +139,7 @@ class _Reader:
         self.interval = _MINUTE
 
     def suite(self) -> Suite | None:
-        written = self.valid(FileModel, self.document.data, ())
-        if written is None:
-            return None
+        written = self.valid(FileModel, self.document.data, ()) or FileModel()
         if written.evaluation_interval:
             self.interval = self.duration(written.evaluation_interval, ("evaluation_interval",), least=1)
         if len(written.tests) > MOST_TESTS:

@@ -114,7 +114,7 @@ def differences(wanted: IncidentModel, head: Incident) -> list[str]:
     top = suspects.prime(head.suspects)
     told = [head.receiver, *head.also] if head.told_at is not None else []
     there: dict[str, tuple[Any, Any]] = {
-        "state": (wanted.state, str(head.state)),
+        "state": (wanted.state or (None if head.state.open else "open"), str(head.state)),
         "severity": (wanted.severity, str(head.severity)),
         "firing": (wanted.firing, head.firing),
         "receivers": (wanted.receivers, told),

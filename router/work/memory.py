@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from router.decide import engine as deciding
 from router.decide.decision import Snapshot
-from router.model.events import DeployNoticed, GroupAlerts
+from router.model.events import DeployNoticed, GroupAlerts, Review, TimerDue
 from router.model.keys import partition_of, service_key
 from router.work import applying
 from router.work.rounds import Work
@@ -79,7 +79,7 @@ class Memory:
         wanted: set[str] = set()
         for r in rounds:
             for w, _ in r.work:
-                if isinstance(w.event, GroupAlerts | DeployNoticed):
+                if isinstance(w.event, GroupAlerts | DeployNoticed | TimerDue | Review):
                     record = r.partition.groups.get(w.key)
                     seen = Snapshot(incident=record.head if record else None)
                     wanted.update(deciding.services_needed(w.event, seen, book))

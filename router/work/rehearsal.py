@@ -20,8 +20,9 @@ from router.decide.settle import PARTITIONS
 from router.model.destinations import Lane, Want
 from router.model.errors import RouterError
 from router.model.events import Begun, Command, DeployNoticed, Review, Settled
+from router.model.incidents import Incident
 from router.model.keys import service_key
-from router.model.outcomes import Delivered, Refused
+from router.model.outcomes import Delivered
 from router.ports import IncidentJob, Lease
 from router.work import applying, jobs, passing, reviews, showing
 from router.work.partition import Partition, timer_event
@@ -32,11 +33,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.decide.placing import Placed, Versions
-    from router.model.deploys import Ledger
+    from router.model.deploys import Deploy, Ledger
     from router.model.destinations import Destination
     from router.model.events import CommandKind, Event, Told
-    from router.model.incidents import Incident
-    from router.model.outcomes import Outcome
     from router.model.silences import Silence
     from router.ports import NotifierSpec
     from router.rulebook.book import Rulebook
@@ -250,57 +249,35 @@ class Rehearsal:
         if job.target == PARTITIONS:
             self._notice(job)
             return
-        destination = self._destination(job)
-        if destination is not None and destination.due and destination.have is Want.NOTHING:
+        subject, wish = self._find(job)  # due all along: nothing else happens before all is told
+        if wish.have is Want.NOTHING:
             self._round([Begun(job.group, job.generation, job.target)])
-            destination = self._destination(job)
-        if destination is None or not destination.due:
-            return
-        outcome = self._send(job, destination)
-        self._round(
-            [
-                Settled(
-                    job.group,
-                    job.generation,
-                    job.target,
-                    destination.want,
-                    destination.want_version,
-                    outcome,
-                )
-            ]
-        )
+            subject, wish = self._find(job)
+        if isinstance(subject, Incident):
+            self._send(job, subject, wish)
+        done = Settled(job.group, job.generation, job.target, wish.want, wish.want_version, Delivered())
+        self._round([done])
 
     def _notice(self, job: JobKey) -> None:
         ledger = self._partition.ledgers[job.group]
         self._round([DeployNoticed(ledger.service, f"{ledger.service}:{ledger.seen}")])
         self._round([Settled(job.group, 0, PARTITIONS, Want.TRIGGERED, ledger.seen, Delivered())])
 
-    def _incident(self, job: JobKey) -> Incident | None:
-        record = self._partition.groups.get(job.group)
-        if record is None:
-            return None
-        head = record.head
-        return (
-            head
-            if head is not None and head.generation == job.generation
-            else record.past.get(job.generation)
-        )
-
-    def _destination(self, job: JobKey) -> Destination | None:
+    def _find(self, job: JobKey) -> tuple[Incident | Deploy, Destination]:
+        """Return what a job is about, as it is now, and what is to be told of it."""
         if job.generation:
-            head = self._incident(job)
-            return head.destinations.get(job.target) if head is not None else None
-        ledger = self._partition.ledgers.get(job.group)
+            record = self._partition.groups[job.group]
+            head = record.head
+            if head is None or head.generation != job.generation:
+                head = record.past[job.generation]
+            return head, head.destinations[job.target]
         deploy_id, _, target = job.target.rpartition("|")
-        deploy = next((d for d in ledger.deploys if d.id == deploy_id), None) if ledger is not None else None
-        return deploy.destinations.get(target) if deploy is not None else None
+        deploy = next(d for d in self._partition.ledgers[job.group].deploys if d.id == deploy_id)
+        return deploy, deploy.destinations[target]
 
-    def _send(self, job: JobKey, destination: Destination) -> Outcome:
-        target, head = self.book.target(job.gate), self._incident(job)
-        if target is None:
-            return Refused("clientError", "the rules no longer name this target")
-        if head is None:
-            return Delivered()  # a deploy
+    def _send(self, job: JobKey, head: Incident, destination: Destination) -> None:
+        target = self.book.target(job.gate)
+        assert target is not None  # noqa: S101  it is this very book that wished for it
         members = showing.sample(self._partition.groups[job.group], head.generation)
         changed = [r.text for r in head.why] if destination.have is not Want.NOTHING else []
         links = showing.links(head, self.book, "")
@@ -313,4 +290,3 @@ class Rehearsal:
         payload = spec.render(wanted) if spec is not None and spec.render is not None else {}
         receiver = target.id.partition("/")[0]
         self.sent.append(Sent(self.now, target.id, target.kind, receiver, head.id, destination.want, payload))
-        return Delivered()

@@ -70,11 +70,12 @@ class Rulebooks:
         self.check: Callable[[Rulebook], None] = lambda _: None
         self.follow: Callable[[Rulebook], None] = lambda _: None
         self._shared: Surroundings | None = None
+        self._print = _print(folder)  # before it is read: what changes meanwhile is read again
         reading = read(folder)
         self.book = build(reading)
         self._files = reading.files
-        self._print = _print(folder)
         self._refused = ""  # a published version that cannot be worked here
+        self._refusal: Standing | None = None  # what was said of it
         self._published = ""
         self._one_at_a_time = asyncio.Lock()
         self.standing = Standing(self.book.version, clock.now(), "folder")
@@ -101,10 +102,11 @@ class Rulebooks:
         if found != self._print:
             self._print = found
             await self.reload("the files changed")
-        elif self._published != self.book.version:
-            await self._say()  # it failed before
-        else:
-            await self._adopt()
+        elif self._shared is not None:
+            if self._published != self.book.version:
+                await self._say()  # it failed before
+            else:
+                await self._adopt(self._shared)
 
     async def reload(self, why: str) -> list[Problem]:
         """Load the folder again; return what is wrong with it, or [] where its rules are in force now."""
@@ -118,6 +120,7 @@ class Rulebooks:
                 self._failed(why, list(exc.problems))
                 return list(exc.problems)
             self._take(book, reading, "folder", why)
+            self._published = ""  # the last word counts, also where it is what was said before
             try:
                 await self._say()
             except StoreUnavailable as exc:  # they are in force here; the next turn tells the others
@@ -153,15 +156,16 @@ class Rulebooks:
         if self._shared is None or self._published == self.book.version:
             return
         packed = zlib.compress(codec.encode(self._files))
-        if len(packed) <= MOST_PUBLISHED:
-            await self._shared.publish_rules(self.book.version, packed)
+        # Those that are too large are published by name alone: nobody goes back to the ones before them.
+        content = packed if len(packed) <= MOST_PUBLISHED else b""
+        await self._shared.publish_rules(self.book.version, content)
         self._published = self.book.version
 
-    async def _adopt(self) -> None:
+    async def _adopt(self, shared: Surroundings) -> None:
         """Take rules that another process has put in force."""
-        if self._shared is None:
-            return
-        version, content = await self._shared.rules(self.book.version)
+        version, content = await shared.rules(self._refused or self.book.version)
+        if version == self.book.version:
+            self._agreed()
         if not content or version in {self.book.version, self._refused}:
             return
         async with self._one_at_a_time:
@@ -174,10 +178,18 @@ class Rulebooks:
             except ConfigError as exc:
                 self._refused = version
                 self._failed(why, list(exc.problems))
+                self._refusal = self.standing
                 return
             self._refused = ""
             self._take(book, reading, "store", why)
             self._published = version
+
+    def _agreed(self) -> None:
+        """The rules in force here are in force everywhere: what was refused between is over."""
+        if self._refusal is not None and self.standing is self._refusal:
+            self.standing = dataclasses.replace(self.standing, problems=(), failed_at=None)
+            self._metrics.rules_ok.set(1)
+        self._refused, self._refusal = "", None
 
 
 def _unpacked(content: bytes) -> list[tuple[str, bytes]]:

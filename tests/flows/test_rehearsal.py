@@ -48,6 +48,8 @@ inhibit_rules:
     source_matchers: ['alertname="Node"']
     target_matchers: ['alertname!="Node"', 'severity!="critical"']
     equal: [env]
+deploy_holds:
+  - {name: quiet, matchers: ['alertname!="Node"'], lease: 10m, max: 30m}
 """,
     # No slack: its pace, a message a second, would only make this slow.
     "receivers.yaml": """
@@ -205,6 +207,19 @@ async def test_what_is_muted_ends_the_same(both: Both) -> None:
     await both.alerts(alert("Late", at=at, severity="warning"))
     await both.same()
     assert {h.state for h in both.heads() if h.labels["alertname"] == "Late"} == {"suppressed"}
+
+
+async def test_what_is_held_ends_the_same(both: Both) -> None:
+    """While its own service is being deployed a warning is held, and its digest waits as long in both."""
+    story = Story(NOW)
+    await both.deploys(list(story.deploy())[2:3])
+    at = NOW - timedelta(minutes=1)
+    await both.alerts(alert("Slow", at=at, severity="warning"), alert("Errors", at=at, severity="critical"))
+    await both.alerts(alert("Slow", status="resolved", at=at, minutes=0.5, severity="warning", pod="b"))
+    await both.same()
+    assert {str(h.state) for h in both.heads()} == {"held", "waiting", "triggered"}
+    waits = [{h.id: h.wait_until for h in heads} for heads in (both.heads(), both.world.incidents())]
+    assert waits[0] == waits[1]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -6,6 +6,7 @@ import pytest
 
 from router.model.errors import ConfigError
 from router.model.events import DeployPhase, DeployReport, OriginKind, Severity
+from router.rulebook.conditions import Facts
 from tests.unit.rulebook.helpers_rulebook import LEAST, book
 
 AT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -194,3 +195,96 @@ def test_service_and_environment_of_labels(rules):
     assert rules.environment({"env": "Live"}) == "prod"
     assert rules.environment({"environment": "review/Login"}) == "review/Login"
     assert rules.environment({}) == ""
+
+
+# --- what routes ask --------------------------------------------------------------------------------
+
+ROUTED = """
+route:
+  receiver: default
+  routes:
+    - {name: quiet, matchers: [env=dev], severity_map: {critical: warning, none: critical}}
+    - {name: first, when: {tier: "<= 1", team: payments}}
+services: [{name: pay, team: payments, tier: 1}, {name: odd, tier: 4}]
+relabel_configs:
+  - {source_labels: [severity], regex: debug, action: drop}
+  - {regex: pod, action: labeldrop}
+  - {source_labels: [app], regex: (.+), target_label: service}
+receivers: [{name: default}]
+"""
+
+
+@pytest.fixture
+def routed(tmp_path):
+    """Load the rules above."""
+    return book(tmp_path, least=ROUTED)
+
+
+@pytest.fixture
+def unwritten(tmp_path):
+    """Load rules that rewrite nothing."""
+    (tmp_path / "other").mkdir()
+    return book(tmp_path / "other", least=LEAST)
+
+
+def test_labels_as_the_rules_rewrite_them(routed, unwritten):
+    """relabel_configs say what an alert's labels are, or that it is dropped; without them nothing changes."""
+    assert routed.relabelled({"app": "pay", "pod": "1"}) == {"app": "pay", "service": "pay"}
+    assert routed.relabelled({"severity": "debug"}) is None
+    assert unwritten.relabelled({"severity": "debug"}) == {"severity": "debug"}
+
+
+def test_a_change_of_relabelling_shows(tmp_path, routed, unwritten):
+    """The digest is that of the rules that rewrite labels and of nothing else; without them it is empty."""
+    assert unwritten.relabelling == b""
+    same = book(tmp_path, least=ROUTED + "attribution: {window: 2h}\n")
+    assert same.version != routed.version
+    assert same.relabelling == routed.relabelling != b""
+    other = book(tmp_path, least=ROUTED.replace("debug", "trace"))
+    assert other.relabelling != routed.relabelling
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("critical", Severity.WARNING),
+        ("PAGE", Severity.WARNING),
+        ("none", Severity.CRITICAL),
+        ("info", Severity.INFO),
+        ("unknown", Severity.ERROR),
+    ],
+)
+def test_a_severity_counts_as_its_route_says(routed, value, expected):
+    """The value is read first, then the route's map applied, once."""
+    labels = {"severity": value}
+    assert routed.severity(labels, routed.route_by_id("root/quiet")) is expected
+    assert routed.severity(labels, routed.root) is routed.severity(labels)
+
+
+def test_what_the_catalogue_knows(routed):
+    """Service, team, environment and tier are known before there is an incident; the rest is not."""
+    known = routed.catalogue_facts({"service": "PAY", "env": "Production", "severity": "critical"})
+    assert known == Facts(service="pay", team="payments", environment="prod", tier=1)
+    assert routed.catalogue_facts({"service": "new", "team": "x"}) == Facts(service="new", team="x")
+    assert routed.catalogue_facts({}) == Facts()
+
+
+def test_routes_by_what_the_catalogue_knows(routed):
+    """A condition on tier and team is asked of the alert's service; how it came out is explained."""
+    assert [r.id for r in routed.route({"service": "pay"})] == ["root/first"]
+    assert [r.id for r in routed.route({"service": "odd", "team": "payments"})] == ["root"]
+    found = routed.explain({"service": "odd", "team": "payments"})
+    assert found.final
+    assert [n.refusal for n in found.routes] == [
+        "env=\"dev\" does not match env=''",
+        "tier is 4, wanted <= 1",
+    ]
+    assert [n.final for n in routed.explain({"service": "pay"}).routes] == [False, True]
+
+
+def test_colour(rules, tmp_path):
+    """The colour that alerts say they come from, by the usual label or by the one chosen."""
+    assert rules.colour({"color": "blue", "colour": ""}) == "blue"
+    assert rules.colour({}) == ""
+    chosen = book(tmp_path, least=LEAST, settings="labels: {colour: [slot]}")
+    assert chosen.colour({"slot": "green", "colour": "blue"}) == "green"

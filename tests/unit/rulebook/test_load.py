@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from router.model.destinations import Lane
 from router.model.errors import ConfigError
 from router.rulebook.describe import describe
-from router.rulebook.load import load
+from router.rulebook.load import Reading, build, load, read
 from tests.unit.rulebook.helpers_rulebook import KINDS, LEAST, book, write
 
 SHIPPED = Path(__file__).parents[3] / "rules"
@@ -303,3 +303,95 @@ def test_whatever_the_file(tmp_path, raw):
     except ConfigError as exc:
         found = exc.problems
     assert found is None or (found and all(len(str(problem)) < 1200 for problem in found))
+
+
+def test_times_that_are_missing_are_not_looked_for_where_a_file_is_broken(tmp_path):
+    """Where a file cannot be read, time intervals that it might have named are not complained about."""
+    window = "maintenance_windows: [{name: w, matchers: [a=b], time_intervals: [nights]}]"
+    (problem,) = problems(tmp_path, least=LEAST, times="time_intervals: [", windows=window)
+    assert problem.file == "rules/times.yaml"
+
+
+@pytest.mark.parametrize("section", ["receivers", "time_intervals", "services"])
+def test_a_section_that_is_no_list_does_not_raise_false_alarms(tmp_path, section):
+    """What should be a list and is none is told once; whoever names something in it is left alone."""
+    text = f"""
+    route: {{receiver: x, routes: [{{mute_time_intervals: [y]}}], notify: [{{receiver: z}}]}}
+    services: [{{name: a, receiver: b, dependencies: [c]}}]
+    {section}: 7
+    """
+    text = text if section != "services" else text.replace("services: [", "time_intervals: [] #")
+    (problem,) = problems(tmp_path, all=text)
+    assert (problem.path, problem.message) == (section, "this must be a list")
+
+
+def test_relabelling_is_loaded(tmp_path):
+    """The rules of relabel_configs are the rulebook's, in their order; none is as good as an empty list."""
+    text = "relabel_configs: [{action: labeldrop, regex: pod}, {target_label: b, replacement: c}]"
+    rules = book(tmp_path, least=LEAST, other=text)
+    assert rules.relabelled({"a": "1", "pod": "x"}) == {"a": "1", "b": "c"}
+    for empty in ("relabel_configs:", "relabel_configs: []"):
+        assert book(tmp_path, least=LEAST, other=empty).relabel == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ("relabel_configs: [{action: hashmod}]", "relabel_configs[0].action", "not supported"),
+        ("relabel_configs: [{regex: '(', target_label: a}]", "relabel_configs[0].regex", "RE2"),
+        (
+            "relabel_configs: [{target_label: a, source: b}]",
+            "relabel_configs[0].source",
+            "did you mean 'source_labels'",
+        ),
+        ("relabel_configs: {action: drop}", "relabel_configs", "list"),
+        ("receivers: [{name: r, title: '{% if %}'}]", "receivers[0].title", ""),
+        ("receivers: [{name: r, body: '{{ x'}]", "receivers[0].body", ""),
+        ("receivers: [{name: r, body: '{{ nonsense }}'}]", "receivers[0].body", "nonsense"),
+        ("receivers: [{name: r, title: 7}]", "receivers[0].title", "quotes"),
+        ("time_intervals: [{name: n}, {name: n}]", "time_intervals[1].name", "twice"),
+    ],
+)
+def test_refuses_elsewhere(tmp_path, text, path, words):
+    """Each mistake in the further sections gives exactly one problem, at its path and line."""
+    (problem,) = problems(tmp_path, least=LEAST, other=text)
+    assert (problem.file, problem.line, problem.path) == ("rules/other.yaml", 1, path)
+    assert words in str(problem)
+
+
+def test_a_wrong_template_has_its_line(tmp_path):
+    """A template that cannot be read is told at the line of its key."""
+    text = """\
+    receivers:
+      - name: chat
+        title: "{{ incident.title }}"
+        body: |
+          fine
+          {% endfor %}
+    """
+    found = problems(tmp_path, least=LEAST, other=text)
+    assert ("receivers[0].body", "rules/other.yaml") in {(p.path, p.file) for p in found}
+    assert all(p.line >= 3 for p in found)
+
+
+def test_what_was_read_is_built_elsewhere(tmp_path):
+    """The files of a folder make the same rulebook in another process that only has their content."""
+    reading = read(write(tmp_path, a=LEAST, b="services: [{name: x}]"))
+    assert [name for name, _ in reading.files] == ["rules/a.yaml", "rules/b.yaml"]
+    there = build(Reading("rules", list(reading.files)), KINDS)
+    here = build(reading, KINDS)
+    assert (there.version, there.services) == (here.version, here.services)
+    with pytest.raises(ConfigError, match=r"rules: route: there is no route"):
+        build(Reading("rules", []), KINDS)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no file here refuses to be read")
+def test_a_file_that_cannot_be_read(tmp_path):
+    """A file that can be opened and not read is a problem with its name, and no false alarms follow."""
+    rules = write(tmp_path, least=LEAST, more="services: [{name: a, dependencies: [b]}]")
+    (rules / "other.yaml").symlink_to("/proc/self/mem")
+    with pytest.raises(ConfigError) as caught:
+        load(rules, KINDS)
+    (problem,) = caught.value.problems
+    assert problem.file == "rules/other.yaml"
+    assert problem.message.startswith("the file cannot be read: ")

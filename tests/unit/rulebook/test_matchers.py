@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.rulebook import matchers
-from router.rulebook.matchers import MatcherError
+from router.rulebook.matchers import MatcherError, compiled_regex, matcher, union
 
 
 def triples(text):
@@ -159,3 +159,66 @@ def test_sets_of_words_mean_what_re2_means(pattern, value):
     """The shortcut for plain alternatives gives the same answer as the regular expression."""
     slow = matchers.matcher("l", "=~", f"(?:{pattern})")
     assert matchers.matcher("l", "=~", pattern).matches({"l": value}) == slow.matches({"l": value})
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "expected"),
+    [
+        ("=", "a", {"a"}),
+        ("=", "", set()),
+        ("!=", "a", set()),
+        ("!~", "a|b", set()),
+        ("=~", "a", {"a"}),
+        ("=~", "a|b c|d-e", {"a", "b c", "d-e"}),
+        ("=~", "a|", set()),
+        ("=~", "", set()),
+        ("=~", "a.b", set()),
+        ("=~", "(a|b)", set()),
+    ],
+)
+def test_values(op, value, expected):
+    """A matcher that takes only a few values, none of them empty, has them all; any other has none."""
+    found = matcher("x", op, value)
+    assert found.values == expected
+    assert all(found.test(each) for each in expected)
+
+
+def test_union_of_patterns():
+    """Patterns asked as one take what any of them takes, anchored, with their own flags, and no more."""
+    holds = union(["a.*", "(?i)b", "", "(?P<n>c)"])
+    assert [holds(v) for v in ("abc", "B", "", "c", "A", "xa", "bb")] == [True] * 4 + [False] * 3
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        pytest.param([rf"(\pL{{100}}){{10}}{n}" for n in range(300)], id="too large together"),
+        pytest.param([r"\Qa", r"\Qb\E"], id="a quote that does not end"),
+    ],
+)
+def test_what_cannot_be_asked_as_one_may_take_anything(patterns):
+    """Then each pattern is asked by itself."""
+    assert union(patterns)("anything")
+
+
+def test_compiled_regex():
+    """A program for bytes, with its groups; a dot takes a newline only where that is asked for."""
+    found = compiled_regex("(?P<n>a+)(.)").fullmatch(b"aab")
+    assert found.groups() == (b"aa", b"b")
+    assert compiled_regex("a.").fullmatch(b"a\n") is None
+    assert compiled_regex("a.", dot_nl=True).fullmatch(b"a\n") is not None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("(", "not a regular expression of RE2"),
+        ("a" * 2049, "longer than 2048"),
+        ("(?=a)", "RE2"),
+        ("\ud800", "not UTF-8"),
+    ],
+)
+def test_compiled_regex_refuses(pattern, words):
+    """What RE2 does not take, or what is too long, is told in words."""
+    with pytest.raises(MatcherError, match=words):
+        compiled_regex(pattern)
