@@ -71,7 +71,7 @@ def refused(source: str) -> TemplateError:
             "a0b1a0b1",
         ),
         (
-            "{% for a in alerts %}{{loop.index}}{% for l in links if loop.last %}{{l}}{% endfor %}{% endfor %}",
+            "{% for a in alerts %}{{loop.index}}{%for l in links if loop.last%}{{l}}{%endfor%}{%endfor%}",
             "12ab",
         ),
         ("{% for x in links %}{{ x }}{% endfor %}{% for x in links %}{{ x }}{% endfor %}", "abab"),
