@@ -21,6 +21,7 @@ import uvloop
 from router import (
     __version__,
     commands,
+    import_commands,
     rules_commands,
     settings,
     silence_commands,
@@ -180,6 +181,7 @@ def demo(url: str, fast: bool, output: str) -> None:  # noqa: FBT001  a command-
 
 
 main.add_command(commands.dlq)
+main.add_command(import_commands.import_)
 main.add_command(rules_commands.routes)
 main.add_command(commands.senders)
 main.add_command(commands.capture)

@@ -61,8 +61,13 @@ class Matcher:
         return self.test(labels.get(self.name, ""))
 
     def __str__(self) -> str:
-        value = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{self.name}{self.op}"{value}"'
+        plain = not any(char.isspace() or char in _RESERVED for char in self.name)
+        return f"{self.name if plain else _quoted(self.name)}{self.op}{_quoted(self.value)}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def matcher(name: str, op: str, value: str) -> Matcher:
