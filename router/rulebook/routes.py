@@ -145,7 +145,7 @@ class Planter:
     def _group_by(
         self, model: RouteModel, path: Path, inherited: tuple[str, ...] | None
     ) -> tuple[str, ...] | None:
-        if model.group_by is None:
+        if not model.group_by:  # an empty list inherits, too, as it does in Alertmanager
             return inherited
         here = (*path, "group_by")
         if len(set(model.group_by)) != len(model.group_by):

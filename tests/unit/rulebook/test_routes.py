@@ -89,7 +89,7 @@ def test_route(rules, labels, expected):
 
 
 def test_inheritance(rules):
-    """Receiver, group_by and group_wait come from the nearest route above that says them."""
+    """Receiver, group_by (an empty one says nothing) and group_wait come from the nearest route above."""
     found = {
         i: rules.route_by_id(f"root{i}")
         for i in ("", "/payments", "/payments/night", "/payments/unset", "/rest")
@@ -97,7 +97,7 @@ def test_inheritance(rules):
     assert {i: (r.receiver, r.group_by, r.group_wait) for i, r in found.items()} == {
         "": ("default", ("alertname",), timedelta(seconds=30)),
         "/payments": ("payments", None, timedelta(minutes=5)),
-        "/payments/night": ("night", (), timedelta(minutes=5)),
+        "/payments/night": ("night", None, timedelta(minutes=5)),
         "/payments/unset": ("payments", None, timedelta(0)),
         "/rest": ("default", ("alertname",), timedelta(seconds=30)),
     }
@@ -178,7 +178,7 @@ def test_times_are_alertmanagers(tmp_path):
     [
         ("receiver", "e", "d", "receiver"),
         ("group_by", "[a]", "[b]", "group_by"),
-        ("group_by", "['...']", "[]", "group_by"),
+        ("group_by", "['...']", "[b]", "group_by"),
         ("group_wait", "1s", "0s", "group_wait"),
         ("group_interval", "1s", "0s", "group_interval"),
         ("repeat_interval", "1s", "365d", "repeat_interval"),
