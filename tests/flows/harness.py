@@ -202,11 +202,8 @@ class RouterProcess:
 @contextlib.asynccontextmanager
 async def alertmanager(tmp_path: Path, url: str, *, name: str = "am", secret: str = "") -> AsyncIterator[str]:
     """Run the real Alertmanager, sending to ``url``; yields its base URL."""
-    binary = need("prometheus-alertmanager", "alertmanager")
-    port = free_port()
     auth = f"\n        http_config:\n          authorization: {{credentials: {secret}}}" if secret else ""
-    config = tmp_path / f"{name}.yml"
-    config.write_text(f"""
+    config = f"""
 route:
   receiver: router
   group_by: [alertname, service]
@@ -218,9 +215,20 @@ receivers:
     webhook_configs:
       - url: {url}
         send_resolved: true{auth}
-""")
+"""
+    async with alertmanager_of(tmp_path, config, name=name) as base:
+        yield base
+
+
+@contextlib.asynccontextmanager
+async def alertmanager_of(tmp_path: Path, config: str, *, name: str = "am") -> AsyncIterator[str]:
+    """Run the real Alertmanager with a configuration; yields its base URL."""
+    binary = need("prometheus-alertmanager", "alertmanager")
+    port = free_port()
+    file = tmp_path / f"{name}.yml"
+    file.write_text(config)
     process = await asyncio.create_subprocess_exec(
-        binary, f"--config.file={config}", f"--storage.path={tmp_path / name}",
+        binary, f"--config.file={file}", f"--storage.path={tmp_path / name}",
         f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
@@ -229,6 +237,7 @@ receivers:
         async with aiohttp.ClientSession() as session:
 
             async def up() -> bool:
+                assert process.returncode is None, f"Alertmanager refused {file}"
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"{base}/-/ready") as r:
                         return r.status == 200
@@ -237,5 +246,6 @@ receivers:
             await wait_for(up, "Alertmanager is ready")
         yield base
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await process.wait()
