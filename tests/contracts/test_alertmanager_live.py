@@ -1,8 +1,8 @@
 """A running Alertmanager and our rules group and inhibit alike, given the same configuration and alerts.
 
-Route trees, inhibit rules and label sets are generated. Four worlds at a time stand in one configuration, each
-below a route of its own and with its own value of the label ``run``, so that one start of Alertmanager serves
-four comparisons. Compared is what its API reports: its dispatcher's groups, and which alerts are inhibited.
+Route trees, inhibit rules and label sets are generated. Four worlds at a time stand in one configuration,
+each below a route of its own and with its own value of the label ``run``, so that one start of Alertmanager
+serves four comparisons. Compared is what its API reports: its dispatcher's groups, and what is inhibited.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def ours(
 def test_groups_and_inhibition_are_alertmanagers(
     tmp_path_factory: pytest.TempPathFactory, worlds: list[dict[str, Any]]
 ) -> None:
-    """For four hundred generated worlds the groups, their receivers, and the inhibited alerts are the same."""
+    """For hundreds of generated worlds the groups, their receivers, and the inhibited alerts are the same."""
     need("prometheus-alertmanager", "alertmanager")
     folder = tmp_path_factory.mktemp("live")
     now = datetime.now(UTC)  # noqa: TID251  the real Alertmanager has the real time
