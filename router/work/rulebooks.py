@@ -164,6 +164,8 @@ class Rulebooks:
     async def _adopt(self, shared: Surroundings) -> None:
         """Take rules that another process has put in force."""
         version, content = await shared.rules(self._refused or self.book.version)
+        if not version:  # the store has lost its data: the next turn says it again
+            self._published = ""
         if version == self.book.version:
             self._agreed()
         if not content or version in {self.book.version, self._refused}:

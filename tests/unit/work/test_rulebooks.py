@@ -442,6 +442,17 @@ async def test_an_outage_delays_the_others_alone(tmp_path: Path) -> None:
     assert b.services == {"new"}
 
 
+async def test_a_store_that_lost_its_data_is_told_again(tmp_path: Path) -> None:
+    """What is in force stays so, and is there for whoever starts next."""
+    shared, (a, b) = await together(tmp_path, "a", "b")
+    a.says("new")
+    await turns(a, b)
+    shared.version, shared.content = "", b""
+    await turns(a, b)
+    assert shared.version == a.rules.book.version == b.rules.book.version
+    assert a.services == b.services == {"new"}
+
+
 async def test_a_start_without_the_store_is_told(one: Process) -> None:
     """Whoever starts a process is told that its rules could not be published."""
     shared = MemoryRules()
