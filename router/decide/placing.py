@@ -79,6 +79,14 @@ def _alerts(batch: AlertBatch, book: Rulebook, received_at: datetime) -> list[Pl
     return [onward(event, book) for event in grouped(batch, book, received_at)]
 
 
+def dropped(told: Sequence[Told], book: Rulebook) -> int:
+    """Return how many alerts the rules drop; each is counted, since nothing else is kept of it."""
+    if not book.relabel:
+        return 0
+    batches = (thing for thing in told if isinstance(thing, AlertBatch))
+    return sum(book.relabelled(alert.labels) is None for batch in batches for alert in batch.alerts)
+
+
 def onward(event: GroupAlerts, book: Rulebook) -> Placed:
     """Return alerts of one group, placed; ``urgent`` where one of them is critical."""
     route = book.route_by_id(event.route)

@@ -83,8 +83,11 @@ class Door:
 
     async def take(self, source: str, told: Sequence[Told], at: datetime | None = None) -> Taken:
         """Place and append what a source told, received now or ``at``; returns when it is durable."""
-        placed = placing.place(told, self._book(), at or self._clock.now())
+        book = self._book()
+        placed = placing.place(told, book, at or self._clock.now())
         taken = await self._append(placed)
+        if dropped := placing.dropped(told, book):
+            self._metrics.events.labels(source, "dropped").inc(dropped)
         if taken.accepted:
             self._metrics.events.labels(source, "accepted").inc(taken.accepted)
         if taken.repeated:
