@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from router.kit.text import web_url
 from router.model.events import Severity
 from router.rulebook.alertmanager_reading import Names, Reading, slug
 
@@ -128,6 +129,9 @@ class Receivers:
             value = reading.text(keys.get(key), (*path, key))
             if "{{" in value:
                 reading.note(keys[key], (*path, key), f"{key} is a template and not taken over")
+            elif key == "client_url" and value and not web_url(value):
+                text = "client_url is no link that is safe to show, and not taken over"
+                reading.note(keys[key], (*path, key), text)
             elif value:
                 found[key] = value
         level = reading.text(keys.get("severity"), (*path, "severity"))

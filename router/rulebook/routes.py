@@ -31,7 +31,7 @@ REPEAT_INTERVAL: Final = timedelta(hours=4)
 #: By feel: longer is a mistyped unit.
 LONGEST: Final[Mapping[str, timedelta]] = {
     "group_wait": timedelta(days=1),
-    "group_interval": timedelta(days=1),
+    "group_interval": timedelta(days=31),
     "repeat_interval": timedelta(days=366),
     "resolve_wait": timedelta(days=1),
 }

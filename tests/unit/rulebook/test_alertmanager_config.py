@@ -48,7 +48,7 @@ receivers:
     pagerduty_configs:
       - {routing_key: HUSH, severity: error, client: am, client_url: '{{ x }}', details: {a: b}}
       - {service_key: HUSH, severity: '{{ x }}'}
-      - {routing_key_file: /run/key}
+      - {routing_key_file: /run/key, client_url: 'https://ana:HUSH@example.com'}
   - name: chat
     slack_configs:
       - {channel: '#x', api_url: http://HUSH, send_resolved: false, title: x}
@@ -159,6 +159,7 @@ def test_receivers_without_their_secrets() -> None:
         "the key is not copied: set PAGERDUTY_PAGER_ROUTING_KEY",
         "Events API v1; make an integration of Events API v2",
         "client_url is a template",
+        "client_url is no link that is safe to show",
         "severity is a template",
         "not taken over: details",
         "invite the bot to: #x",
