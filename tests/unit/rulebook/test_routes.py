@@ -299,7 +299,7 @@ def test_a_routes_name_is_its_place(tmp_path):
         ("{receiver: d, notify: {receiver: e}}", "route.notify", "list"),
         ("{receiver: d, severity_map: {high: info}}", "route.severity_map.high", "not a severity"),
         ("{receiver: d, severity_map: {info: high}}", "route.severity_map.info", "not a severity"),
-        ("{receiver: d, group_interval: 25h}", "route.group_interval", "longer than a day (at most 1d)"),
+        ("{receiver: d, group_interval: 32d}", "route.group_interval", "longer than 31d (at most 31d)"),
         ("{receiver: d, resolve_wait: 25h}", "route.resolve_wait", "longer than a day"),
         ("{receiver: d, group_wait: 25h, routes: [{}, {}]}", "route.group_wait", "paged in time"),
         ("{receiver: d, routes: [{receiver: x}]}", "route.routes[0].receiver", "no receiver is named 'x'"),
