@@ -39,7 +39,6 @@ route:
   routes:
     - name: pay
       matchers: [service=pay]
-      group_by: []
       notify: [{receiver: e, after: 15m, when: {severity: critical, suspect: none}}, {receiver: d}]
       active_time_intervals: [never]
 receivers: [{name: d}, {name: e}]
@@ -96,7 +95,7 @@ def test_what_the_rules_say_is_shown(folder: str) -> None:
         "routes:",
         "   + root -> d: matches; a route below takes it",
         "    => pay -> d: takes it",
-        "d is told: error, grouped by all in one group, waits 30s/5m/4h",
+        "d is told: error, grouped by app='pay', env='dev', service='pay', waits 30s/5m/4h",
         "  not now: time interval not never",
         "  then e after 15m if severity, suspect",
         "  then d after 0s",
