@@ -21,6 +21,7 @@ The rooms, in the order a newcomer should read them:
 - ``test_commands.py``  tests of rules from files.
 - ``why_commands.py``  why something goes where it goes; the rules' JSON Schema.
 - ``silence_commands.py``  silences.
+- ``incident_commands.py``  incidents: what is open, and what people do about it.
 - ``import_commands.py``  rules from an Alertmanager's configuration.
 - ``silence_import.py``  reads those of an Alertmanager.
 - ``coverage.py``  which routes recorded deliveries take.

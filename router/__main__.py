@@ -1,4 +1,4 @@
-"""The command line: ``router serve``, ``check``, ``routes``, ``test``, ``why``, ``silence`` and the others.
+"""The command line: ``router serve``, ``incident``, ``check``, ``routes``, ``test``, ``why`` and the others.
 
 Users' mistakes end with a short text on standard error and exit code 2, never with a
 traceback.
@@ -22,6 +22,7 @@ from router import (
     __version__,
     commands,
     import_commands,
+    incident_commands,
     rules_commands,
     settings,
     silence_commands,
@@ -182,6 +183,7 @@ def demo(url: str, fast: bool, output: str) -> None:  # noqa: FBT001  a command-
 
 main.add_command(commands.dlq)
 main.add_command(import_commands.import_)
+main.add_command(incident_commands.incident)
 main.add_command(rules_commands.routes)
 main.add_command(commands.senders)
 main.add_command(commands.capture)

@@ -31,9 +31,11 @@ from router.store.reads import RedisReader
 from router.store.server import EmbeddedServer, find_binary
 from router.store.store import RedisStore
 from router.store.surroundings import RedisSurroundings
-from router.web.api import Access, Api, Parts
+from router.web.api import Access, Api, Part
 from router.web.bodies import Limits
+from router.web.incidents import Incidents
 from router.web.letters import Letters
+from router.web.operations import Scope
 from router.web.rules import Rules
 from router.web.server import Health, make_app
 from router.web.silences import Silences
@@ -228,6 +230,12 @@ class App:
             return f"embedded:{self.server.data_dir}"
         return f"{socket.gethostname()}:{os.getpid()}"
 
+    def _tokens(self) -> list[tuple[bytes, frozenset[Scope]]]:
+        """Return the API's tokens, each with what it allows."""
+        s, read, act = self.settings, {Scope.READ}, {Scope.READ, Scope.ACT}
+        given = ((s.api_read_tokens, read), (s.api_act_tokens, act), (s.api_tokens, set(Scope)))
+        return [(t.get_secret_value().encode(), frozenset(scopes)) for ts, scopes in given for t in ts]
+
     async def _listen(self, reader: RedisReader) -> None:
         s = self.settings
         tap, drivers = Tap(self.metrics.captures), self.drivers
@@ -235,13 +243,15 @@ class App:
             drivers.sources, drivers.secrets, self.door, self.clock, self.metrics, Limits(s.max_body),
             Ears(self.senders, tap),
         )  # fmt: skip
-        access = Access([t.get_secret_value().encode() for t in s.api_tokens], self.loopback)
-        parts = Parts(
-            Letters(reader, self.door, drivers.sources, self.clock),
-            Rules(self.rulebooks, self.lookout, reader, self.clock),
+        rules_ = Rules(self.rulebooks, self.lookout, reader, self.clock)
+        parts: list[Part] = [
+            Incidents(reader, self.door, self.clock, lambda: rules_.banner),
+            rules_,
             Silences(self.shared, reader, self.clock, self.lookout.refresh),
-        )
-        api = Api(reader, self.door, self.clock, tap, parts, access)
+            Letters(reader, self.door, drivers.sources, self.clock),
+        ]
+        access = Access(self._tokens(), self.loopback)
+        api = Api(reader, tap, parts, lambda: rules_.banner, access)
         health = Health(reader, self.metrics, self._not_ready)
         self.runner = web.AppRunner(
             make_app(webhooks, api, health, s.max_body, tap),

@@ -45,6 +45,13 @@ class Remote:
         """Return the JSON object of a path, whole; ``shape``: a TypedDict of what has to be in it."""
         return await self._ask("GET", path, shape, params=dict(query or {}))
 
+    async def text(self, path: str, media: str, query: Mapping[str, str]) -> str:
+        """Return a path's answer as text, if it is of that media type."""
+        async with self._response("GET", path, _TIMEOUT, params=dict(query)) as response:
+            if response.content_type != media:
+                raise self._stranger(f"its answer is {line(response.content_type, 50)}, not {media}")
+            return await response.text("utf-8", "replace")
+
     async def post(
         self, path: str, shape: Any, query: Mapping[str, str] | None = None, body: Any = None
     ) -> dict[str, Any]:

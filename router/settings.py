@@ -114,7 +114,13 @@ class Settings(BaseSettings):
         False, "`true` or `false`", "Start although receivers lack credentials, and log instead."
     )
     api_tokens: Secrets = _setting(
-        (), "secrets", "Bearer tokens of the HTTP API. Empty: open on loopback, else closed.", secret=True
+        (), "secrets", "Bearer tokens of the HTTP API, for all of it.", secret=True
+    )
+    api_act_tokens: Secrets = _setting(
+        (), "secrets", "The same, to read and to act (acknowledge, silence, replay, reload).", secret=True
+    )
+    api_read_tokens: Secrets = _setting(
+        (), "secrets", "The same, to read. All three empty: open on loopback, else closed.", secret=True
     )
     pagerduty_events_url: Url = _setting("https://events.pagerduty.com", "URL", "PagerDuty's Events API.")
     pagerduty_api_url: Url = _setting("https://api.pagerduty.com", "URL", "PagerDuty's REST API.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.decide import destinations, facts, holding, muting, suspects, telling
+from router.decide import acting, destinations, facts, holding, muting, suspects, telling
 from router.decide.decision import Decision, Snapshot, Timer
 from router.decide.desk import Desk
 from router.model.events import Alert, GroupAlerts, TimerKind
@@ -194,11 +194,10 @@ def _moved(desk: Desk, head: Incident) -> Incident:
         out.tell(now, Why.ALERT_NEW if desk.added else Why.ALERT_RESOLVED, text, generation=head.generation)
     if desk.rose:
         out.tell(now, Why.SEVERITY_ROSE, f"severity rose to {desk.severity}", generation=head.generation)
-        if head.state is State.ACKNOWLEDGED:
-            # Who acknowledged a warning has not acknowledged a critical.
-            head = msgspec.structs.replace(
-                head, state=State.TRIGGERED, acknowledged_at=None, acknowledged_by="", paged_at=now
-            )
+        if head.state in {State.ACKNOWLEDGED, State.MERGED}:
+            # Who acknowledged a warning has not acknowledged a critical; nor is it a part of what is less.
+            again = {**acting.UNTAKEN, "state": State.TRIGGERED, "paged_at": now, "merged_into": ""}
+            head = msgspec.structs.replace(head, **again)
     return head
 
 

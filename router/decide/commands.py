@@ -1,4 +1,4 @@
-"""What people ask for, what wake-ups bring, and a second look when a deploy is told late."""
+"""What wake-ups bring, and a second look when a deploy is told late."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import msgspec
 
 from router.decide import reviewing, suspects, telling
 from router.decide.decision import Decision, Snapshot, Timer
-from router.model.events import Command, CommandKind, DeployNoticed, TimerDue, TimerKind
+from router.model.events import DeployNoticed, TimerDue, TimerKind
 from router.model.incidents import State
-from router.model.reasons import Why
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,41 +19,6 @@ if TYPE_CHECKING:
 
 
 _FORGET_AGAIN = timedelta(hours=1)
-
-
-def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
-    """Return what a person's command changes; a command for an older generation changes nothing."""
-    out = Decision()
-    head = seen.incident
-    if head is None or head.generation != event.generation:
-        out.because(Why.UNKNOWN_INCIDENT, "no such incident, or a newer one has taken its place")
-        return out
-    if event.kind is CommandKind.ACKNOWLEDGE:
-        if head.state not in {State.TRIGGERED, State.WAITING}:
-            out.because(Why.COMMAND_IGNORED, f"already {head.state}")
-            return out
-        head = msgspec.structs.replace(
-            head,
-            state=State.ACKNOWLEDGED,
-            acknowledged_at=now,
-            acknowledged_by=event.by,
-            updated_at=now,
-            revision=head.revision + 1,
-            book=book.version,
-            wait_until=None,
-            paged_at=None,
-        )
-        text = f"acknowledged by {event.by}"
-        out.tell(now, Why.ACKNOWLEDGED, text, by=event.by, generation=head.generation)
-        out.incident = telling.advance(head, seen, book, out, now, at_once=True)
-        return out
-    if not head.state.open:
-        out.because(Why.COMMAND_IGNORED, f"already {head.state}")
-        return out
-    text = f"resolved by {event.by}, {head.firing} still firing"
-    head = msgspec.structs.replace(head, revision=head.revision + 1, book=book.version)
-    out.incident = telling.close(head, out, now, book, by=event.by, why=Why.RESOLVED_BY_HAND, text=text)
-    return out
 
 
 def timer(event: TimerDue, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:

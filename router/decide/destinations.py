@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _WANT = {
     State.TRIGGERED: Want.TRIGGERED,
     State.ACKNOWLEDGED: Want.ACKNOWLEDGED,
+    State.MERGED: Want.RESOLVED,  # its people have been told of the other one
     State.RESOLVED: Want.RESOLVED,
 }
 

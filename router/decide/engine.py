@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.decide import alerts, commands, deploys, reviewing, settle
+from router.decide import acting, alerts, commands, deploys, reviewing, settle
 from router.decide.decision import Decision, Snapshot
+from router.model.commands import Command
 from router.model.events import (
     Begun,
-    Command,
     DeployNoticed,
     Doubt,
     Event,
@@ -41,7 +41,7 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
         case DeployNoticed():
             return commands.look_again(event, seen, book, now)
         case Command():
-            return commands.decide(event, seen, book, now)
+            return acting.decide(event, seen, book, now)
         case TimerDue():
             return commands.timer(event, seen, book, now)
         case Review():

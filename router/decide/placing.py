@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from router.model import codec, keys
+from router.model.commands import Command, CommandKind
 from router.model.events import (
     UNDATED,
     Act,
     ActKind,
     AlertBatch,
-    Command,
-    CommandKind,
     DeployNoticed,
     DeployReport,
     Doubt,

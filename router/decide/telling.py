@@ -79,11 +79,15 @@ def advance(  # noqa: PLR0913  what decide is given, and three words on why
     scene = Scene(head, seen, book, out, now)
     if head.firing == 0:
         head = _quiet(head, scene)
+    if head.snoozed_until is not None and head.state is State.ACKNOWLEDGED and now >= head.snoozed_until:
+        head, louder, at_once = _woken(head, scene), True, True
     if head.state in {State.WAITING, State.SUPPRESSED, State.HELD}:
         head = _untold(head, scene)
+    elif head.state is State.MERGED:
+        head = destinations.refresh(head, book, out)
     elif head.state.open:
         head = _told(head, scene, changed=changed, louder=louder, at_once=at_once)
-    if head.state.open:
+    if head.state.open and head.state is not State.MERGED:
         head = _further(head, scene)
     return _planned(head, scene)
 
@@ -103,7 +107,7 @@ def _quiet(head: Incident, scene: Scene) -> Incident:
                 text = f"all alerts are resolved; told in {seconds} unless one fires again"
                 scene.tell(head, Why.INCIDENT_QUIET, text)
             return head
-    return close(head, scene.out, scene.now, scene.book, by="", why=Why.INCIDENT_RESOLVED)
+    return close(head, scene.out, scene.now, scene.book)
 
 
 def _ends_at(head: Incident, scene: Scene) -> datetime:
@@ -115,11 +119,23 @@ def _ends_at(head: Incident, scene: Scene) -> datetime:
     return max(since + hold, tick(head.told_at, scene.interval, since))
 
 
-def close(
-    head: Incident, out: Decision, now: datetime, book: Rulebook, *, by: str, why: Why, text: str = ""
-) -> Incident:
+def _woken(head: Incident, scene: Scene) -> Incident:
+    """Call people back to what was put off and still fires."""
+    scene.tell(head, Why.INCIDENT_WOKE, f"put off until now by {head.acknowledged_by}, and still firing")
+    return msgspec.structs.replace(
+        head, state=State.TRIGGERED, snoozed_until=None, acknowledged_at=None, acknowledged_by="",
+        acknowledged_id="", acknowledged_via="", paged_at=scene.now, revision=head.revision + 1,
+    )  # fmt: skip
+
+
+def close(head: Incident, out: Decision, now: datetime, book: Rulebook) -> Incident:
+    """Return the head resolved because all its alerts are."""
+    out.tell(now, Why.INCIDENT_RESOLVED, "all alerts are resolved", generation=head.generation)
+    return closed(head, out, now, book, by="")
+
+
+def closed(head: Incident, out: Decision, now: datetime, book: Rulebook, *, by: str) -> Incident:
     """Return the head resolved, with its timers and wishes; it is forgotten after the retention."""
-    out.tell(now, why, text or "all alerts are resolved", by=by, generation=head.generation)
     out.timers.append(Timer(TimerKind.NOTIFY, head.generation, None))
     if head.wake_at is not None:
         out.timers.append(Timer(TimerKind.REVIEW, head.generation, None))
@@ -127,7 +143,7 @@ def close(
     return destinations.refresh(
         msgspec.structs.replace(
             head, state=State.RESOLVED, resolved_at=now, resolved_by=by, updated_at=now,
-            wait_until=None, flush_at=None, wake_at=None, quiet_since=None, muted_by=(),
+            wait_until=None, flush_at=None, wake_at=None, quiet_since=None, muted_by=(), snoozed_until=None,
         ),
         book,
         out,
@@ -293,6 +309,8 @@ def _looks(head: Incident, scene: Scene) -> list[datetime]:
         )
     if head.quiet_since is not None and not head.firing:
         found.append(_ends_at(head, scene))
+    if head.state is State.ACKNOWLEDGED:
+        found.append(head.snoozed_until)
     if not scene.muted:
         found += [head.flush_at, _remind_at(head, scene)]
     for step, at in _pending(head, scene):

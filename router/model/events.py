@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from router.model.commands import Command
 from router.model.outcomes import Outcome
 
 
@@ -291,25 +292,6 @@ class DeployNoticed(msgspec.Struct, frozen=True, gc=False, tag="noticed", omit_d
 
     service: str
     event_id: str
-
-
-class CommandKind(StrEnum):
-    """What a person can ask of an incident."""
-
-    ACKNOWLEDGE = "acknowledge"
-    RESOLVE = "resolve"
-
-
-class Command(msgspec.Struct, frozen=True, gc=False, tag="command", omit_defaults=True):
-    """From a person, through the API: ``event_id`` makes a repeated click count once."""
-
-    group: str
-    generation: int
-    kind: CommandKind
-    by: str
-    at: datetime
-    event_id: str
-    note: str = ""
 
 
 class TimerKind(StrEnum):

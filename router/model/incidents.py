@@ -18,7 +18,8 @@ class State(StrEnum):
     """Where an incident stands.
 
     QUIET: the group is known but has never fired for us. SUPPRESSED: all that fires is muted, and
-    nobody was told. HELD: its alerts are told by their deploy's digest.
+    nobody was told. HELD: its alerts are told by their deploy's digest. MERGED: it is a part of another
+    incident, whose people have been told; it ends with its own alerts.
     """
 
     QUIET = "quiet"
@@ -27,6 +28,7 @@ class State(StrEnum):
     HELD = "held"
     TRIGGERED = "triggered"
     ACKNOWLEDGED = "acknowledged"
+    MERGED = "merged"
     RESOLVED = "resolved"
 
     @property
@@ -35,7 +37,10 @@ class State(StrEnum):
         return self in _OPEN
 
 
-_OPEN = {State.WAITING, State.SUPPRESSED, State.HELD, State.TRIGGERED, State.ACKNOWLEDGED}
+_OPEN = {
+    *(State.WAITING, State.SUPPRESSED, State.HELD, State.TRIGGERED),
+    *(State.ACKNOWLEDGED, State.MERGED),
+}
 
 
 class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -126,6 +131,13 @@ class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     flips: tuple[datetime, ...] = ()
     hold: Hold | None = None
     colour: str = ""
+    acknowledged_id: str = ""
+    acknowledged_via: str = ""
+    resolved_id: str = ""
+    resolved_via: str = ""
+    snoozed_until: datetime | None = None
+    assigned_to: str = ""
+    merged_into: str = ""
 
     @property
     def id(self) -> str:
@@ -139,10 +151,11 @@ class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One line of an incident's timeline: when, what, in words, by whom."""
+    """One line of an incident's timeline: when, what, in words, by whom, and where that was asked."""
 
     at: datetime
     why: str
     text: str = ""
     by: str = ""
     generation: int = 0
+    via: str = ""

@@ -33,7 +33,7 @@ from router.ports.storage import (
     Taking,
 )
 from router.ports.surroundings import Surroundings
-from router.ports.web import Intake, Reader, Taken
+from router.ports.web import Intake, Page, Reader, Taken
 
 __all__ = [
     "MOST_DEAD",
@@ -56,6 +56,7 @@ __all__ = [
     "Notifier",
     "NotifierContext",
     "NotifierSpec",
+    "Page",
     "Poller",
     "PollerContext",
     "PollerFactory",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from router.model.commands import Command
 from router.model.deploys import Change, Deploy, Ledger
-from router.model.events import Alert, Command, Doubt, Stored, Told, Unread
+from router.model.events import Alert, Doubt, Stored, Told, Unread
 from router.model.incidents import Entry, Incident
 from router.ports.storage import DeadLetter
 
@@ -19,6 +20,13 @@ class Taken:
 
     accepted: int
     repeated: int
+
+
+class Page(NamedTuple):
+    """A part of a list; ``after`` asks for the next one, "" where this was the last."""
+
+    heads: list[Incident]
+    after: str = ""
 
 
 class Intake(Protocol):
@@ -49,8 +57,11 @@ class Reader(Protocol):
     async def ping(self) -> None:
         """Raise StoreUnavailable where the store does not answer."""
 
-    async def incidents(self, *, include_closed: bool, limit: int) -> list[Incident]:
-        """Return heads, newest first."""
+    async def incidents(self, *, include_closed: bool, limit: int, after: str = "") -> Page:
+        """Return heads: open ones, the last opened first, then closed ones, the last closed first.
+
+        ``after``: those that come after an earlier page. Raises ValueError where it is no page's ``after``.
+        """
 
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         """Return one incident with its alerts and its timeline."""

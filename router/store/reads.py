@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from router.model import codec
 from router.model.errors import StoreUnavailable
 from router.model.keys import partition_of, service_key
-from router.ports import DeadLetter
+from router.ports import DeadLetter, Page
 from router.store.commits import DAY_MS
 from router.store.link import LETTERS
 from router.store.store import group_record, ledger_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from router.store.store import RedisStore
 
 
+_CURSOR = re.compile(r"([oc])(\d{1,15})-(\d{1,4})-([0-9a-f]{16})", re.ASCII).fullmatch
 _LETTER = re.compile(r"(\d{1,4})(u?)-(\d{1,15})-(\d{1,15})", re.ASCII).fullmatch
 
 
@@ -31,6 +32,14 @@ _LETTER = re.compile(r"(\d{1,4})(u?)-(\d{1,15})-(\d{1,15})", re.ASCII).fullmatch
 _SHOWN = 4096
 #: More muted incidents are not looked at to say how many a silence mutes.
 _MOST_MUTED = 1_000
+
+
+class _Place(NamedTuple):
+    """Where a group stands in an index: ordered as Redis orders it."""
+
+    score: float
+    partition: int
+    name: str
 
 
 class RedisReader:
@@ -45,27 +54,40 @@ class RedisReader:
         """Raise StoreUnavailable where the store does not answer."""
         await self._link.read([("PING",)])
 
-    async def incidents(self, *, include_closed: bool, limit: int) -> list[Incident]:
+    async def incidents(self, *, include_closed: bool, limit: int, after: str = "") -> Page:
         """Return heads, newest first; open ones before closed ones where both are asked for."""
-        found = await self._newest("open", limit)
-        if include_closed:
-            found += await self._newest("closed", limit)
-        found = found[:limit]
-        rows = (
-            await self._link.read([("HGET", self._keys[p].group(g), "h") for _, p, g in found])
-            if found
-            else []
-        )
-        return [head for row in rows if row is not None and (head := _incident(row)) is not None]
+        index, last = _after(after)
+        found: list[tuple[str, _Place]] = []
+        for name in ("open", "closed") if include_closed else ("open",):
+            if index in ("", name) and len(found) <= limit:
+                newest = await self._newest(name, limit + 1 - len(found), last if index == name else None)
+                found += [(name, place) for place in newest]
+                index = ""
+        shown = found[:limit]
+        reads = [("HGET", self._keys[place.partition].group(place.name), "h") for _, place in shown]
+        rows = await self._link.read(reads) if reads else []
+        heads = [head for row in rows if row is not None and (head := _incident(row)) is not None]
+        return Page(heads, _cursor(*shown[-1]) if len(found) > limit else "")
 
-    async def _newest(self, index: str, limit: int) -> list[tuple[float, int, str]]:
+    async def _newest(self, index: str, limit: int, after: _Place | None = None) -> list[_Place]:
+        """Return the newest of an index, or of those behind a place in it."""
+        names, extra = [getattr(k, index) for k in self._keys], 0
+        newest: int | str = "+inf"
+        if after is not None:  # those of the same moment may stand on either side of it
+            newest = int(after.score)
+            extra = max(await self._link.read([("ZCOUNT", name, newest, newest) for name in names]))
         rows = await self._link.read(
-            [("ZRANGE", getattr(k, index), 0, limit - 1, "REV", "WITHSCORES") for k in self._keys]
+            [
+                ("ZRANGE", n, newest, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + extra, "WITHSCORES")
+                for n in names
+            ]
         )
-        found = []
-        for partition, row in enumerate(rows):
-            found += [(score, partition, name) for name, score in _scored(row)]
-        return heapq.nlargest(limit, found)
+        found = [
+            _Place(score, partition, name)
+            for partition, row in enumerate(rows)
+            for name, score in _scored(row)
+        ]
+        return heapq.nlargest(limit, (place for place in found if after is None or place < after))
 
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         """Return one incident with its alerts (firing first) and its timeline."""
@@ -226,6 +248,25 @@ def _incident(row: bytes) -> Incident | None:
         return codec.incident(row)
     except codec.Undecodable:
         return None
+
+
+def _cursor(index: str, place: _Place) -> str:
+    return f"{index[0]}{int(place.score)}-{place.partition}-{place.name}"
+
+
+def _after(text: str) -> tuple[str, _Place | None]:
+    """Return the index and the place in it that a cursor stands for.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
+        return "", None
+    found = _CURSOR(text)
+    if found is None:
+        raise ValueError("not a cursor")
+    index = {"o": "open", "c": "closed"}[found[1]]
+    return index, _Place(float(found[2]), int(found[3]), found[4])
 
 
 def _scored(row: Any) -> list[tuple[str, float]]:

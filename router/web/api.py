@@ -1,4 +1,4 @@
-"""GET and POST /api/v1: what is open, what happened, and a person's acknowledge or resolve.
+"""/api/v1: who may ask what, and what needs no file of its own.
 
 Bearer tokens; with none configured the API is open while the router listens on loopback
 and closed on any other address. While it is open, requests must name a loopback host: a
@@ -10,95 +10,90 @@ from __future__ import annotations
 
 import hmac
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import msgspec
 from aiohttp import web
 
 from router.decide import senders
 from router.model.errors import Rejected
-from router.model.events import Command, CommandKind
-from router.model.keys import digest, split_incident_id
-from router.web import bodies, views
+from router.web import openapi, shapes, views
 from router.web.answers import answer, known, limit
+from router.web.operations import LIMIT, Handler, Operation, Param, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from router.ports import Clock, Intake, Reader
-    from router.web.letters import Letters
-    from router.web.rules import Rules
-    from router.web.silences import Silences
+    from router.ports import Reader
     from router.web.tap import Tap
-
-R = TypeVar("R", bound=web.StreamResponse)
-_Handler: TypeAlias = "Callable[[web.Request], Awaitable[R]]"
-
-#: Far more than an act needs.
-_ACT_BYTES = 64 << 10
-
-
-class _Act(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of an act. ``id``: the client's own, so that a repeated request counts once."""
-
-    by: str = "api"
-    note: str = ""
-    id: str = ""
 
 
 class Access(NamedTuple):
-    """Who may use the API: the tokens, and whether it is open where there are none."""
+    """Who may use the API: the tokens with what each allows, and whether it is open where there are none."""
 
-    tokens: Sequence[bytes]
+    tokens: Sequence[tuple[bytes, frozenset[Scope]]]
     open: bool
 
 
-class Parts(NamedTuple):
-    """Handlers in files of their own."""
+class Part(Protocol):
+    """Handlers in a file of their own."""
 
-    letters: Letters
-    rules: Rules
-    silences: Silences
+    def operations(self) -> list[Operation]:
+        """Return what can be done there."""
 
 
 class Api:
-    """The handlers."""
+    """The handlers that need no file of their own, and the guard of all."""
 
     def __init__(
-        self, reader: Reader, intake: Intake, clock: Clock, tap: Tap, parts: Parts, access: Access
+        self, reader: Reader, tap: Tap, parts: Sequence[Part], banner: Callable[[], str], access: Access
     ) -> None:
-        self._reader, self._intake, self._clock, self._tap = reader, intake, clock, tap
-        self._parts = parts
+        self._reader, self._tap, self._parts, self._banner = reader, tap, parts, banner
         self._tokens, self._open = access
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the paths."""
-        g, p = web.get, web.post
-        return [
-            g("/api/v1/incidents", self._guarded(self.incidents)),
-            g("/api/v1/incidents/{id}", self._guarded(self.incident)),
-            p("/api/v1/incidents/{id}/{act:acknowledge|resolve}", self._guarded(self.act)),
-            g("/api/v1/deploys", self._guarded(self.deploys)),
-            g("/api/v1/changes", self._guarded(self.changes)),
-            g("/api/v1/deliveries", self._guarded(self.deliveries)),
-            g("/api/v1/senders", self._guarded(self.senders)),
-            g("/api/v1/status", self._guarded(self.status)),
-            *(
-                web.route(r.method, r.path, self._guarded(r.handler))
-                for part in self._parts
-                for r in part.routes()
+    def operations(self) -> list[Operation]:
+        """Return all that the API can do."""
+        base = "/api/v1"
+        source = Param("source", "Only of this source.", {"type": "string"})
+        own = [
+            Operation(
+                "GET", f"{base}/deploys", self.deploys, "List deploys, the newest first.",
+                {200: shapes.Deploys}, refusals=(400,), query=(LIMIT,),
             ),
-        ]
+            Operation(
+                "GET", f"{base}/changes", self.changes,
+                "List pushes, merges, pipelines, tags, releases and feature flags, the newest first.",
+                {200: shapes.Changes}, refusals=(400,), query=(LIMIT,),
+            ),
+            Operation(
+                "GET", f"{base}/deliveries", self.deliveries,
+                "Follow authentic deliveries, each a line of JSON.", {200: None}, query=(source,),
+            ),
+            Operation(
+                "GET", f"{base}/senders", self.senders, "List who sends, and what is wrong with it.",
+                {200: shapes.Senders},
+            ),
+            Operation(
+                "GET", f"{base}/status", self.status, "Show how much waits where.", {200: shapes.Status}
+            ),
+            Operation(
+                "GET", f"{base}/openapi.json", self.openapi, "Show this document.", {200: dict[str, Any]}
+            ),
+        ]  # fmt: skip
+        return own + [operation for part in self._parts for operation in part.operations()]
 
-    def _guarded(self, handler: _Handler[R]) -> _Handler[R]:
-        async def call(request: web.Request) -> R:
-            self._authorise(request)
-            return await handler(request)
+    def routes(self) -> list[web.RouteDef]:
+        """Return the paths, each guarded by its scope."""
+        return [web.route(o.method, o.path, self._guarded(o)) for o in self.operations()]
+
+    def _guarded(self, operation: Operation) -> Handler:
+        async def call(request: web.Request) -> web.StreamResponse:
+            self._authorise(request, operation.scope)
+            return await operation.handler(request)
 
         return call
 
-    def _authorise(self, request: web.Request) -> None:
+    def _authorise(self, request: web.Request, scope: Scope) -> None:
         if not self._tokens:
             if not self._open:
                 raise Rejected(
@@ -114,59 +109,17 @@ class Api:
             return
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         given = token.strip().encode("utf-8", "surrogateescape")
-        matches = [hmac.compare_digest(given, t) for t in self._tokens]
-        if scheme.lower() != "bearer" or not any(matches):
+        matches = [scopes for known_, scopes in self._tokens if hmac.compare_digest(given, known_)]
+        if scheme.lower() != "bearer" or not matches:
             raise Rejected(401, "bad_token", "send Authorization: Bearer <token>, one of ROUTER_API_TOKENS")
+        if not any(scope in scopes for scopes in matches):
+            text = f"this token does not allow it: it needs the scope {scope}"
+            raise Rejected(403, "missing_scope", text)
 
-    async def incidents(self, request: web.Request) -> web.Response:
-        """List incidents, newest first; ``state=open|all``, ``limit``."""
-        known(request, {"state", "limit"})
-        state = request.query.get("state", "all")
-        if state not in {"open", "all"}:
-            raise Rejected(400, "bad_query", "state must be open or all")
-        heads = await self._reader.incidents(include_closed=state == "all", limit=limit(request))
-        return answer({**self._banner(), "incidents": [views.incident(h) for h in heads]})
-
-    def _banner(self) -> dict[str, str]:
-        """Return what everybody who looks must know: new rules could not be loaded."""
-        banner = self._parts.rules.banner
-        return {"banner": banner} if banner else {}
-
-    async def incident(self, request: web.Request) -> web.Response:
-        """Show one incident whole."""
-        group, generation = _incident_id(request)
-        found = await self._reader.incident(group, generation)
-        if found is None:
-            raise Rejected(
-                404, "unknown_incident", "no such incident; it may have been forgotten after its retention"
-            )
-        return answer(views.incident_whole(*found))
-
-    async def act(self, request: web.Request) -> web.Response:
-        """Acknowledge or resolve; answered once it is durable, done a moment later."""
-        if request.content_type != "application/json":
-            raise Rejected(415, "not_json", "send Content-Type: application/json")
-        group, generation = _incident_id(request)
-        try:
-            body = msgspec.json.decode(await bodies.read(request, _ACT_BYTES) or b"{}", type=_Act)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            raise Rejected(400, "bad_body", f"the body must be an object with by, note, id: {exc}") from None
-        if await self._reader.incident(group, generation) is None:
-            raise Rejected(404, "unknown_incident", "no such incident")
-        now = self._clock.now()
-        kind = CommandKind(request.match_info["act"])
-        own = body.id or now.isoformat()
-        command = Command(
-            group=group,
-            generation=generation,
-            kind=kind,
-            by=_plain(body.by) or "api",
-            at=now,
-            event_id=digest(["api", group, str(generation), kind, own]),
-            note=_plain(body.note),
-        )
-        taken = await self._intake.command(command)
-        return answer({"status": "accepted", "repeated": bool(taken.repeated)}, 202)
+    async def openapi(self, request: web.Request) -> web.Response:
+        """Show the OpenAPI document."""
+        known(request, set())
+        return answer(openapi.document(self.operations()))
 
     async def deploys(self, request: web.Request) -> web.Response:
         """List deploys, newest first."""
@@ -192,13 +145,11 @@ class Api:
         notes, told = senders.split(await self._reader.sender_notes())
         return answer({"senders": [views.sender(name, note, told) for name, note in sorted(notes.items())]})
 
-    async def status(self, _: web.Request) -> web.Response:
+    async def status(self, request: web.Request) -> web.Response:
         """Show how much waits where."""
-        return answer({**self._banner(), "depths": await self._reader.depths()})
-
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:200].strip()
+        known(request, set())
+        banner = self._banner()
+        return answer({**({"banner": banner} if banner else {}), "depths": await self._reader.depths()})
 
 
 def _names_loopback(host: str) -> bool:
@@ -211,10 +162,3 @@ def _names_loopback(host: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return name == "localhost" or name.endswith(".localhost")
-
-
-def _incident_id(request: web.Request) -> tuple[str, int]:
-    parts = split_incident_id(request.match_info["id"])
-    if parts is None:
-        raise Rejected(404, "unknown_incident", "an incident id looks like 7f3a9c21b04d55e0.2")
-    return parts

@@ -21,17 +21,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
 
 from router.decide import placing
 from router.kit.scrub import scrub
 from router.model import codec
 from router.model.errors import Rejected, StoreUnavailable
 from router.model.events import AlertBatch, Doubt, Settled, Trouble, Unread
+from router.web import shapes
 from router.web.answers import answer, known, limit
+from router.web.operations import LIMIT, Operation, Param, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiohttp import web
 
     from router.ports import Clock, DeadLetter, Intake, Reader, Source, Taken
 
@@ -49,15 +52,33 @@ class Letters:
     def __init__(self, reader: Reader, intake: Intake, sources: Mapping[str, Source], clock: Clock) -> None:
         self._reader, self._intake, self._sources, self._clock = reader, intake, sources, clock
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the paths."""
+    def operations(self) -> list[Operation]:
+        """Return what can be done here."""
         base = "/api/v1/dead-letters"
+        chosen = (
+            Param("kind", "Only of this kind.", {"enum": list(_KINDS)}),
+            Param("source", "Only of this source.", {"type": "string"}),
+            Param("before", "What comes behind this letter.", {"type": "string"}),
+        )
+        stale = Param("stale", "Open incidents for old alerts, too.", {"enum": ["true", "false"]})
         return [
-            web.get(base, self.list),
-            web.get(f"{base}/{{id}}", self.show),
-            web.post(f"{base}/{{id}}/replay", self.replay),
-            web.post(f"{base}/{{id}}/drop", self.drop),
-        ]
+            Operation(
+                "GET", base, self.list, "List what could not be read, decided or delivered.",
+                {200: shapes.Letters}, query=(LIMIT, *chosen),
+            ),
+            Operation(
+                "GET", f"{base}/{{id}}", self.show, "Show one whole, secrets taken out.",
+                {200: shapes.Letter}, refusals=(404,),
+            ),
+            Operation(
+                "POST", f"{base}/{{id}}/replay", self.replay, "Do again what it holds.",
+                {202: shapes.Replayed}, scope=Scope.ACT, refusals=(404, 409), query=(stale,),
+            ),
+            Operation(
+                "POST", f"{base}/{{id}}/drop", self.drop, "Delete it.",
+                {200: shapes.Dropped}, scope=Scope.ACT, refusals=(404,),
+            ),
+        ]  # fmt: skip
 
     async def list(self, request: web.Request) -> web.Response:
         """List dead letters, newest first; ``kind``, ``source``, ``limit``, ``before`` a letter's id."""
@@ -73,6 +94,7 @@ class Letters:
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one dead letter with its headers and body, secrets taken out."""
+        known(request, set())
         return answer(view(await self._letter(request), whole=True))
 
     async def replay(self, request: web.Request) -> web.Response:
@@ -90,6 +112,7 @@ class Letters:
 
     async def drop(self, request: web.Request) -> web.Response:
         """Delete a dead letter for good."""
+        known(request, set())
         letter = await self._letter(request)
         await self._drop(letter)
         return answer({"status": "dropped", "id": letter.id})

@@ -8,18 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from aiohttp import web
 
 from router.decide import explaining
 from router.model.errors import Rejected
 from router.model.keys import split_incident_id
 from router.rulebook.describe import describe
-from router.web import bodies
+from router.web import bodies, shapes
 from router.web.answers import answer, known
+from router.web.operations import Operation, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from aiohttp import web
 
     from router.decide.outlook import Outlook
     from router.model.errors import Problem
@@ -89,14 +91,24 @@ class Rules:
     def __init__(self, rules: InForce, surrounded: Surrounded, reader: Reader, clock: Clock) -> None:
         self._rules, self._surrounded, self._reader, self._clock = rules, surrounded, reader, clock
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the paths."""
+    def operations(self) -> list[Operation]:
+        """Return what can be done here."""
+        tree = dict[str, Any]
         return [
-            web.get("/api/v1/rules", self.show),
-            web.post("/-/reload", self.reload),
-            web.post("/api/v1/why", self.why),
-            web.get("/api/v1/incidents/{id}/why", self.why_incident),
-        ]
+            Operation("GET", "/api/v1/rules", self.show, "Show the rules in force.", {200: shapes.Rules}),
+            Operation(
+                "POST", "/-/reload", self.reload, "Load the folder of rules again.",
+                {200: shapes.Loaded, 400: shapes.NotLoaded}, scope=Scope.ACT,
+            ),
+            Operation(
+                "POST", "/api/v1/why", self.why, "Say where an alert would go now, and why.",
+                {200: tree}, refusals=(408, 413, 415), body=_Ask,
+            ),
+            Operation(
+                "GET", "/api/v1/incidents/{id}/why", self.why_incident, "Say why it stands as it stands.",
+                {200: tree}, refusals=(404,),
+            ),
+        ]  # fmt: skip
 
     @property
     def banner(self) -> str:

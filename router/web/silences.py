@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
-from aiohttp import web
 
 from router.decide import outlook, silencing
 from router.model import codec
@@ -23,11 +22,14 @@ from router.model.errors import Rejected, StoreUnavailable
 from router.model.silences import Silence, SilenceMatcher, SilenceState
 from router.rulebook import matchers
 from router.rulebook.matchers import MatcherError
-from router.web import bodies
+from router.web import bodies, shapes
 from router.web.answers import answer, known, limit
+from router.web.operations import LIMIT, Operation, Param, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from aiohttp import web
 
     from router.ports import Clock, Reader, Surroundings
     from router.rulebook.matchers import Matcher
@@ -75,16 +77,35 @@ class Silences:
     ) -> None:
         self._shared, self._reader, self._clock, self._refresh = shared, reader, clock, refresh
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the paths."""
-        base = "/api/v1/silences"
+    def operations(self) -> list[Operation]:
+        """Return what can be done here."""
+        base, one = "/api/v1/silences", "/api/v1/silences/{id}"
+        written, act = {200: shapes.SilenceWritten}, Scope.ACT
+        state = Param("state", "Not said: those that are not over.", {"enum": list(_STATES)})
+        chosen = Param("filter", "A matcher; all must be found in a silence.", {"type": "string"}, many=True)
+        flags = tuple(
+            Param(name, about, {"enum": ["true", "false"], "default": "false"})
+            for name, about in (("import", "Keep an unknown id."), ("dry_run", "Write nothing."))
+        )
         return [
-            web.get(base, self.list),
-            web.post(base, self.write),
-            web.get(f"{base}/{{id}}", self.show),
-            web.post(f"{base}/{{id}}/expire", self.expire),
-            web.delete(f"{base}/{{id}}", self.expire),
-        ]
+            Operation(
+                "GET", base, self.list, "List silences, the next to end first.",
+                {200: shapes.Silences}, query=(state, chosen, LIMIT),
+            ),
+            Operation(
+                "POST", base, self.write, "Make a silence, or change the one whose id is given.", written,
+                scope=act, refusals=(404, 408, 409, 413, 415), query=flags, body=_Posted,
+            ),
+            Operation(
+                "GET", one, self.show, "Show one silence.", {200: shapes.Silence}, refusals=(404,)
+            ),
+            Operation(
+                "DELETE", one, self.expire, "End it now.", written, scope=act, refusals=(404,)
+            ),
+            Operation(
+                "POST", f"{one}/expire", self.expire, "End it now.", written, scope=act, refusals=(404,)
+            ),
+        ]  # fmt: skip
 
     async def list(self, request: web.Request) -> web.Response:
         """List silences, those that are not over unless ``state`` says otherwise; ``filter``, ``limit``."""

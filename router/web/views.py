@@ -36,6 +36,9 @@ def incident(head: Incident) -> dict[str, Any]:
         "acknowledged_by": head.acknowledged_by,
         "resolved_at": head.resolved_at,
         "resolved_by": head.resolved_by,
+        "snoozed_until": head.snoozed_until,
+        "assigned_to": head.assigned_to,
+        "merged_into": head.merged_into,
         "group_labels": head.group_labels,
         "labels": head.labels,
         "route": head.route,
@@ -64,7 +67,7 @@ def incident_whole(head: Incident, alerts: Sequence[Alert], timeline: Sequence[E
             }
             for a in alerts
         ],
-        "timeline": [{"at": e.at, "why": e.why, "text": e.text, "by": e.by} for e in timeline],
+        "timeline": [{"at": e.at, "why": e.why, "text": e.text, "by": e.by, "via": e.via} for e in timeline],
     }
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.kit.metrics import Metrics
-    from router.model.events import Command, DeployNoticed, Doubt, Stored, Told, Unread
+    from router.model.commands import Command
+    from router.model.events import DeployNoticed, Doubt, Stored, Told, Unread
     from router.ports import Appended, Clock, Store
     from router.rulebook.book import Rulebook
 

@@ -17,9 +17,10 @@ from router.decide import placing
 from router.decide.decision import Snapshot
 from router.decide.outlook import Outlook
 from router.decide.settle import PARTITIONS
+from router.model.commands import Command
 from router.model.destinations import Lane, Want
 from router.model.errors import RouterError
-from router.model.events import Begun, Command, DeployNoticed, Review, Settled
+from router.model.events import Begun, DeployNoticed, Review, Settled
 from router.model.incidents import Incident
 from router.model.keys import service_key
 from router.model.outcomes import Delivered
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.decide.placing import Placed, Versions
+    from router.model.commands import CommandKind
     from router.model.deploys import Deploy, Ledger
     from router.model.destinations import Destination
-    from router.model.events import CommandKind, Event, Told
+    from router.model.events import Event, Told
     from router.model.silences import Silence
     from router.ports import NotifierSpec
     from router.rulebook.book import Rulebook
@@ -96,10 +98,10 @@ class Rehearsal:
         """Take what one delivery tells, now; return how many of its events were no unchanged repeats."""
         return self._take(placing.place(told, self.book, self.now))
 
-    def command(self, kind: CommandKind, head: Incident, by: str) -> None:
-        """Let a person acknowledge or resolve an incident."""
+    def command(self, kind: CommandKind, head: Incident, by: str, **words: Any) -> None:
+        """Let a person ask something of an incident; ``words``: further fields of the command."""
         self._asked += 1
-        event = Command(head.group, head.generation, kind, by, self.now, f"rehearsal:{self._asked}")
+        event = Command(head.group, head.generation, kind, by, self.now, f"rehearsal:{self._asked}", **words)
         self._take([placing.command(event)])
 
     def silence(self, silence: Silence) -> None:

@@ -10,14 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from router.model.events import (
-    Alert,
-    AlertBatch,
-    CommandKind,
-    DeployPhase,
-    DeployReport,
-    OriginKind,
-)
+from router.model.commands import CommandKind
+from router.model.events import Alert, AlertBatch, DeployPhase, DeployReport, OriginKind
 from router.model.keys import fingerprint
 from router.model.silences import Silence, SilenceMatcher
 from router.rulebook import durations

@@ -119,7 +119,8 @@ class SilenceRoom:
             return await handler(request)
 
         app = web.Application(middlewares=[note, errors(lambda _: None)])
-        app.add_routes(Silences(self.shared, self.reader, self.clock, self.refresh).routes())
+        silences = Silences(self.shared, self.reader, self.clock, self.refresh)
+        app.add_routes([web.route(o.method, o.path, o.handler) for o in silences.operations()])
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:

@@ -17,10 +17,12 @@ from router.kit.metrics import Metrics
 from router.model.deliveries import Manners, Reply
 from router.model.errors import Rejected
 from router.model.events import AlertBatch, Heartbeat, Trouble
-from router.ports import DeadLetter, Taken
-from router.web.api import Access, Api, Parts
+from router.ports import DeadLetter, Page, Taken
+from router.web.api import Access, Api, Part
 from router.web.bodies import Limits
+from router.web.incidents import Incidents
 from router.web.letters import Letters
+from router.web.operations import Scope
 from router.web.rules import Rules
 from router.web.server import Health, make_app
 from router.web.silences import Silences
@@ -33,9 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
+    from router.model.commands import Command
     from router.model.deploys import Change, Deploy, Ledger
     from router.model.errors import Problem
-    from router.model.events import Alert, Command, Doubt, Stored, Told, Unread
+    from router.model.events import Alert, Doubt, Stored, Told, Unread
     from router.model.incidents import Entry, Incident
 
 MAX_BODY = 4096
@@ -205,9 +208,14 @@ class FakeReader:
     async def ping(self) -> None:
         self._ask()
 
-    async def incidents(self, *, include_closed: bool, limit: int) -> list[Incident]:
-        self._ask(include_closed=include_closed, limit=limit)
-        return [head for head, _, _ in self.whole.values()][:limit]
+    async def incidents(self, *, include_closed: bool, limit: int, after: str = "") -> Page:
+        self._ask(include_closed=include_closed, limit=limit, after=after)
+        if after and not after.isdigit():
+            raise ValueError(after)
+        begin = int(after or 0)
+        heads = [head for head, _, _ in self.whole.values() if include_closed or head.state.open]
+        more = str(begin + limit) if len(heads) > begin + limit else ""
+        return Page(heads[begin : begin + limit], more)
 
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         self._ask(group=group, generation=generation)
@@ -264,6 +272,7 @@ class Room:
     kind: str = "plain"
     secrets: tuple[bytes, ...] | None = ()
     tokens: tuple[bytes, ...] = ()
+    scopes: dict[bytes, set[Scope]] = field(default_factory=dict)
     open_: bool = True
     body_s: float = 10.0
     not_ready: str = ""
@@ -285,13 +294,15 @@ class Room:
         limits = Limits(max_body, self.body_s)
         ears = Ears(self.hearing, self.tap)
         hooks = Webhooks(sources, secrets, self.door, self.clock, self.metrics, limits, ears)
-        parts = Parts(
+        rules = Rules(self.rules, self.lookout, self.reader, self.clock)
+        parts: list[Part] = [
+            Incidents(self.reader, self.door, self.clock, lambda: rules.banner),
             Letters(self.reader, self.door, sources, self.clock),
-            Rules(self.rules, self.lookout, self.reader, self.clock),
+            rules,
             Silences(MemorySurroundings(), self.reader, self.clock, self.lookout.refresh),
-        )
-        access = Access(self.tokens, self.open_)
-        api = Api(self.reader, self.door, self.clock, self.tap, parts, access)
+        ]
+        tokens = [(token, frozenset(self.scopes.get(token, Scope))) for token in self.tokens]
+        api = Api(self.reader, self.tap, parts, lambda: rules.banner, Access(tokens, self.open_))
         health = Health(self.reader, self.metrics, lambda: self.not_ready)
         return make_app(hooks, api, health, max_body, self.tap)
 

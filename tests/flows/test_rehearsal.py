@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from router.demo import Story
+from router.model.commands import CommandKind
 from router.model.destinations import Want
-from router.model.events import CommandKind
 from router.work.rehearsal import Rehearsal
 from tests.conftest import wait_for
 from tests.flows.harness import Client, alert, body, client, environ, iso, running, write_rules
@@ -76,7 +76,7 @@ def shown(heads: Iterable[Incident]) -> dict[str, Any]:
             "labels": h.labels,
             "suspects": [(s.service, s.version, [r.why for r in s.reasons]) for s in h.suspects],
             "muted": h.muted_by,
-            "by": (h.acknowledged_by, h.resolved_by),
+            "by": (h.acknowledged_by, h.resolved_by, h.snoozed_until, h.assigned_to, h.merged_into),
             "told": {name: (d.want, d.have, d.dead) for name, d in h.destinations.items()},
         }
         for h in heads
@@ -113,10 +113,12 @@ class Both:
             event = {"X-Gitlab-Event": d.headers["X-Gitlab-Event"]} if d.kind == "gitlab" else {}
             await self.told(d.kind, d.body, **event)
 
-    async def asked(self, kind: CommandKind, head: Incident, by: str) -> None:
+    async def asked(self, kind: CommandKind, head: Incident, by: str, **words: Any) -> None:
         mine = next(h for h in self.world.incidents() if h.id == head.id)
-        self.world.command(kind, mine, by)
-        status, answer = await self.c.post(f"/api/v1/incidents/{head.id}/{kind}", {"by": by})
+        self.world.command(kind, mine, by, **words)
+        if "until" in words:
+            words["until"] = iso(words["until"])
+        status, answer = await self.c.post(f"/api/v1/incidents/{head.id}/{kind}", {"by": by, **words})
         assert status == 202, answer
         await wait_for(self.decided, "it is decided")
 
@@ -224,6 +226,21 @@ async def test_what_is_held_ends_the_same(both: Both) -> None:
     assert waits[0] == waits[1]
 
 
+def drawn(rng: random.Random, heads: list[Incident], now: datetime) -> dict[str, Any]:
+    """Return an act of ana's on one of these."""
+    head, kind = rng.choice(heads), rng.choice(list(CommandKind))
+    others = [h.id for h in heads if h is not head]
+    if kind is CommandKind.MERGE and not others:
+        kind = CommandKind.RESOLVE
+    words: dict[str, Any] = {
+        CommandKind.SNOOZE: {"until": now + timedelta(hours=2)},
+        CommandKind.ASSIGN: {"to": rng.choice(["bo", "cy"])},
+        CommandKind.NOTE: {"note": "the disk is full"},
+        CommandKind.MERGE: {"to": rng.choice(others or [""])},
+    }.get(kind, {})
+    return {"kind": kind, "head": head, "by": "ana", **words}
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_whatever_is_told_ends_the_same(both: Both, seed: int) -> None:
     """Fifty deliveries and acts drawn at random: alerts that fire, end and come again, muted or not."""
@@ -231,9 +248,7 @@ async def test_whatever_is_told_ends_the_same(both: Both, seed: int) -> None:
     began: dict[tuple[str, ...], datetime] = {}
     for step in range(50):
         if rng.random() < 0.1 and (heads := [h for h in both.heads() if h.state.open]):
-            await both.asked(
-                rng.choice(list(CommandKind)), rng.choice(sorted(heads, key=lambda h: h.id)), "ana"
-            )
+            await both.asked(**drawn(rng, sorted(heads, key=lambda h: h.id), both.began))
             continue
         told = []
         for _ in range(rng.randint(1, 4)):

@@ -12,12 +12,11 @@ from router.decide.decision import Decision, Snapshot, Timer
 from router.decide.engine import decide
 from router.decide.outlook import Outlook
 from router.model import keys
+from router.model.commands import Command, CommandKind
 from router.model.deploys import Deploy, Ledger
 from router.model.destinations import Destination, Lane
 from router.model.events import (
     Alert,
-    Command,
-    CommandKind,
     DeployPhase,
     DeployReport,
     Event,

@@ -10,8 +10,9 @@ import pytest
 from router.decide import alerts, desk, engine
 from router.decide.decision import Snapshot, Timer, reasons_text
 from router.model import keys
+from router.model.commands import CommandKind
 from router.model.destinations import Want
-from router.model.events import CommandKind, DeployNoticed, DeployPhase, Severity, TimerKind
+from router.model.events import DeployNoticed, DeployPhase, Severity, TimerKind
 from router.model.incidents import Member, State
 from router.model.reasons import Why
 from tests.unit.decide.making import (

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from router.decide import changes, engine, placing
 from router.decide.decision import Snapshot
 from router.model import codec
+from router.model.commands import Command, CommandKind
 from router.model.events import (
     UNDATED,
     Act,
     ActKind,
-    Command,
-    CommandKind,
     DeployPhase,
     DeployReport,
     OriginKind,

@@ -10,18 +10,9 @@ from hypothesis import strategies as st
 
 from router.decide.alerts import KEEP_RESOLVED
 from router.model import codec
+from router.model.commands import Command, CommandKind
 from router.model.destinations import Want
-from router.model.events import (
-    Alert,
-    Begun,
-    Command,
-    CommandKind,
-    Doubt,
-    Settled,
-    Severity,
-    TimerDue,
-    TimerKind,
-)
+from router.model.events import Alert, Begun, Doubt, Settled, Severity, TimerDue, TimerKind
 from router.model.incidents import Incident, State
 from router.model.outcomes import Delivered, Refused, Retry, Unsure
 from router.model.reasons import Why

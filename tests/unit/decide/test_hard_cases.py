@@ -11,17 +11,10 @@ from router.decide.alerts import TOMBSTONE
 from router.decide.decision import Snapshot, Timer
 from router.decide.desk import KEEP_PAST
 from router.model import codec, keys
+from router.model.commands import CommandKind
 from router.model.deploys import Deploy, Ledger
 from router.model.destinations import Want
-from router.model.events import (
-    Begun,
-    CommandKind,
-    DeployNoticed,
-    DeployPhase,
-    ServiceDeploy,
-    Settled,
-    TimerKind,
-)
+from router.model.events import Begun, DeployNoticed, DeployPhase, ServiceDeploy, Settled, TimerKind
 from router.model.incidents import State
 from router.model.outcomes import Delivered, Refused, Retry
 from router.model.reasons import Why

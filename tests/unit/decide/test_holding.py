@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 
 from router.decide import engine, holding
 from router.decide.decision import Snapshot
+from router.model.commands import CommandKind
 from router.model.destinations import Want
-from router.model.events import (
-    CommandKind,
-    DeployNoticed,
-    DeployPhase,
-    GroupAlerts,
-    Severity,
-    TimerDue,
-    TimerKind,
-)
+from router.model.events import DeployNoticed, DeployPhase, GroupAlerts, Severity, TimerDue, TimerKind
 from router.model.incidents import State
 from router.model.reasons import Why
 from router.rulebook import matchers

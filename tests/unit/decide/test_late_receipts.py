@@ -6,8 +6,9 @@ import pytest
 
 from router.decide.decision import Snapshot
 from router.decide.engine import services_needed
+from router.model.commands import CommandKind
 from router.model.destinations import Want
-from router.model.events import CommandKind, DeployNoticed, Settled, TimerDue, TimerKind
+from router.model.events import DeployNoticed, Settled, TimerDue, TimerKind
 from router.model.outcomes import Delivered, Refused
 from router.model.reasons import Why
 from tests.unit.decide.making import CHAT, GROUP, PAGE, World, alert, rulebook, words

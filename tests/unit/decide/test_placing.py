@@ -9,16 +9,8 @@ import pytest
 
 from router.decide import placing
 from router.model import codec, keys
-from router.model.events import (
-    AlertBatch,
-    Command,
-    CommandKind,
-    DeployNoticed,
-    GroupAlerts,
-    Heartbeat,
-    OriginKind,
-    ServiceDeploy,
-)
+from router.model.commands import Command, CommandKind
+from router.model.events import AlertBatch, DeployNoticed, GroupAlerts, Heartbeat, OriginKind, ServiceDeploy
 from router.rulebook.book import Rulebook
 from router.rulebook.load import load
 from tests.unit.decide.making import T0, alert, report, rulebook

@@ -9,9 +9,10 @@ import pytest
 
 from router.decide.decision import Decision, Snapshot
 from router.decide.settle import GIVE_UP, PARTITIONS
+from router.model.commands import CommandKind
 from router.model.deploys import Ledger
 from router.model.destinations import Destination, Lane, Want
-from router.model.events import Begun, CommandKind, Settled
+from router.model.events import Begun, Settled
 from router.model.outcomes import Delivered, Outcome, Refused, Retry, Unsure
 from router.model.reasons import Why
 from tests.unit.decide.making import CHANGES, GROUP, PAGE, World, after, alert, deploy, words

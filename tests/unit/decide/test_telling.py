@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.decide import telling
+from router.model.commands import CommandKind
 from router.model.destinations import Lane, Want
-from router.model.events import CommandKind, DeployNoticed, TimerKind
+from router.model.events import DeployNoticed, TimerKind
 from router.model.incidents import State
 from router.model.reasons import Why
 from router.rulebook.book import Muting, Receiver, Rulebook, Target

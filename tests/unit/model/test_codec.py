@@ -9,17 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.model import codec
+from router.model.commands import Command
 from router.model.deploys import Ledger
-from router.model.events import (
-    Alert,
-    Command,
-    DeployNoticed,
-    DeployReport,
-    Doubt,
-    GroupAlerts,
-    ServiceDeploy,
-    Unread,
-)
+from router.model.events import Alert, DeployNoticed, DeployReport, Doubt, GroupAlerts, ServiceDeploy, Unread
 from router.model.incidents import Entry, Incident, Member
 
 st.register_type_strategy(

@@ -15,6 +15,7 @@ from router.model.errors import StoreUnavailable
 from router.model.events import DeployPhase
 from router.model.incidents import Entry, Member, State
 from router.model.keys import group_key, partition_of, service_key
+from router.ports import Page
 from router.store.commits import ms
 from router.store.keys import Keys
 from router.store.link import Link
@@ -61,9 +62,37 @@ async def test_incidents_come_newest_first_over_all_partitions(redis: Any, reade
     opened = [await put(redis, n) for n in range(12)]
     closed = [await put(redis, n, state=State.RESOLVED) for n in range(20, 24)]
     assert len({partition_of(h.group, PARTITIONS) for h in opened}) > 1
-    assert await reader.incidents(include_closed=False, limit=500) == opened[::-1]
-    assert await reader.incidents(include_closed=True, limit=500) == opened[::-1] + closed[::-1]
-    assert await reader.incidents(include_closed=True, limit=5) == opened[:-6:-1]
+    assert await reader.incidents(include_closed=False, limit=500) == Page(opened[::-1])
+    assert await reader.incidents(include_closed=True, limit=500) == Page(opened[::-1] + closed[::-1])
+    assert (await reader.incidents(include_closed=True, limit=5)).heads == opened[:-6:-1]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 12, 16, 17])
+async def test_pages_hold_each_incident_once(redis: Any, reader: RedisReader, limit: int) -> None:
+    """Page by page all are there, in order, also those of one moment; one that opens meanwhile moves none."""
+    opened = [await put(redis, n) for n in range(12)]
+    for head in opened[2:9]:  # as after one delivery
+        await redis.zadd(keys(head.group).open, {head.group: ms(ONSET)})
+    closed = [await put(redis, n, state=State.RESOLVED) for n in range(20, 24)]
+    whole = (await reader.incidents(include_closed=True, limit=500)).heads
+    assert sorted(h.group for h in whole) == sorted(h.group for h in [*opened, *closed])
+    found, after = [], ""
+    for turn in range(40):
+        page = await reader.incidents(include_closed=True, limit=limit, after=after)
+        found += page.heads
+        assert len(page.heads) <= limit
+        if not (after := page.after):
+            break
+        if turn == 0:
+            await put(redis, 99)
+    assert found == whole
+
+
+@pytest.mark.parametrize("after", ["x", "o1", "o1-1-zz", "a1-1-" + "0" * 16, "o1-1-" + "0" * 17, "-1"])
+async def test_what_is_no_page_is_refused(reader: RedisReader, after: str) -> None:
+    """A cursor that no page gave is a mistake, not an empty list."""
+    with pytest.raises(ValueError, match="cursor"):
+        await reader.incidents(include_closed=True, limit=10, after=after)
 
 
 async def test_unreadable_head_spoils_no_list(redis: Any, reader: RedisReader) -> None:
@@ -71,7 +100,7 @@ async def test_unreadable_head_spoils_no_list(redis: Any, reader: RedisReader) -
     kept, odd, gone = [await put(redis, n) for n in range(3)]
     await redis.hset(keys(odd.group).group(odd.group), "h", b'{"from": "the future"}')
     await redis.delete(keys(gone.group).group(gone.group))
-    assert await reader.incidents(include_closed=True, limit=10) == [kept]
+    assert await reader.incidents(include_closed=True, limit=10) == Page([kept])
 
 
 async def test_incident_shows_its_own_generation(redis: Any, reader: RedisReader) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from router.decide import placing
 from router.model import codec
+from router.model.commands import Command, CommandKind
 from router.model.errors import StoreUnavailable
-from router.model.events import Command, CommandKind, Doubt, Settled, Unread
+from router.model.events import Doubt, Settled, Unread
 from router.model.outcomes import Refused
 from router.ports import DeadLetter
 from tests.fakes.samples import ONSET

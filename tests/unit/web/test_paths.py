@@ -6,8 +6,10 @@ import ast
 import re
 from pathlib import Path
 
-from router.web.api import Access, Api, Parts
+from router.web import openapi
+from router.web.api import Access, Api
 from router.web.bodies import Limits
+from router.web.incidents import Incidents
 from router.web.letters import Letters
 from router.web.rules import Rules
 from router.web.server import Health, make_app
@@ -21,12 +23,16 @@ PAGE = ROOT / "docs" / "reference" / "http.md"
 def test_documented_paths_are_the_applications() -> None:
     """Every path and method that is served is in docs/reference/http.md, and no other."""
     nothing: dict = {}
-    parts = Parts(
-        Letters(None, None, nothing, None), Rules(None, None, None, None), Silences(None, None, None, None)
-    )
+    parts = [
+        Incidents(None, None, None, str),
+        Letters(None, None, nothing, None),
+        Rules(None, None, None, None),
+        Silences(None, None, None, None),
+    ]
+    api = Api(None, None, parts, str, Access([], open=True))
     app = make_app(
         Webhooks(nothing, nothing, None, None, None, Limits(1), Ears(None, None)),
-        Api(None, None, None, None, parts, Access([], open=True)),
+        api,
         Health(None, None, lambda: ""),
         1,
     )
@@ -37,8 +43,15 @@ def test_documented_paths_are_the_applications() -> None:
     }
     served = {(path, "POST" if method == "*" else method) for path, method in served}
     served = {(re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path), method) for path, method in served}
-    documented = set(re.findall(r"^\| `(/[^`]*)` \| (\w+) \|", PAGE.read_text("utf-8"), re.MULTILINE))
-    assert documented == served
+    rows = re.findall(r"^\| `(/[^`]*)` \| (\w+) \| ([0-9, ]+) \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert {row[:2] for row in rows} == served
+    described = {
+        (path, method.upper()): {int(status) for status in one["responses"]} - {500}
+        for path, each in openapi.document(api.operations())["paths"].items()
+        for method, one in each.items()
+    }
+    answers = {(path, method): {int(s) for s in statuses.split(",")} for path, method, statuses in rows}
+    assert {key: answers[key] for key in described} == described
 
 
 def test_documented_codes_are_the_codes() -> None:

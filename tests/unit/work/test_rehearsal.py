@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from router.model.commands import CommandKind
 from router.model.destinations import Lane, Want
 from router.model.events import (
     Act,
     ActKind,
     Alert,
     AlertBatch,
-    CommandKind,
     DeployPhase,
     DeployReport,
     Heartbeat,

@@ -1,0 +1,45 @@
+"""What people ask of an incident, wherever they ask it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class CommandKind(StrEnum):
+    """What a person can ask of an incident; each is the last part of a path of the API, too."""
+
+    ACKNOWLEDGE = "acknowledge"
+    UNACKNOWLEDGE = "unacknowledge"
+    RESOLVE = "resolve"
+    SNOOZE = "snooze"
+    ASSIGN = "assign"
+    NOTE = "note"
+    MERGE = "merge"
+
+
+class Command(msgspec.Struct, frozen=True, gc=False, tag="command", omit_defaults=True):
+    """From a person: ``event_id`` makes a repeated click count once.
+
+    Args:
+        by: who it was, for people.
+        by_id: the other side's id of that person, "" for the API.
+        via: where it was asked: ``api``, ``slack``, ``pagerduty``; what happened at PagerDuty is not told it.
+        note: what was written.
+        until: SNOOZE: when people are told again.
+        to: ASSIGN: whose it is now; MERGE: the id of the incident that this one is a part of.
+    """
+
+    group: str
+    generation: int
+    kind: CommandKind
+    by: str
+    at: datetime
+    event_id: str
+    note: str = ""
+    by_id: str = ""
+    via: str = ""
+    until: datetime | None = None
+    to: str = ""
