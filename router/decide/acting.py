@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from router.decide import telling
+from router.decide import destinations, telling
 from router.decide.decision import Decision, Snapshot
 from router.kit.text import line, span
 from router.model.commands import Command, CommandKind
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: PagerDuty's own limit of a snooze (REST API, ``duration``).
 LONGEST_SNOOZE: Final = timedelta(days=7)
 _MAX_NOTE: Final = 1000
+#: What changes the state that both sides show.
+_STATES: Final = {CommandKind.ACKNOWLEDGE, CommandKind.UNACKNOWLEDGE, CommandKind.RESOLVE}
 _TAKABLE: Final = {State.TRIGGERED, State.WAITING}
 
 
@@ -60,10 +62,15 @@ class _Desk:
     def done(self, *, at_once: bool = True, louder: bool = False, **changes: Any) -> Decision:
         """Freeze the head, and let people be told."""
         head = msgspec.structs.replace(self.head, why=tuple(self.out.why[-5:]), **changes)
-        self.out.incident = telling.advance(
-            head, self.seen, self.book, self.out, self.now, at_once=at_once, louder=louder
-        )
+        head = telling.advance(head, self.seen, self.book, self.out, self.now, at_once=at_once, louder=louder)
+        self.out.incident = self.unechoed(head)
         return self.out
+
+    def unechoed(self, head: Incident) -> Incident:
+        """Return the head; where it was taken, given back or ended at a vendor, that one knows."""
+        if self.event.kind not in _STATES:
+            return head
+        return destinations.known_at(head, self.event.via, self.book)
 
 
 def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
@@ -135,7 +142,7 @@ def _resolve(desk: _Desk) -> Decision:
         snoozed_until=None,
         why=tuple(desk.out.why[-5:]),
     )
-    desk.out.incident = telling.closed(head, desk.out, desk.now, desk.book, by=event.by)
+    desk.out.incident = desk.unechoed(telling.closed(head, desk.out, desk.now, desk.book, by=event.by))
     return desk.out
 
 

@@ -68,6 +68,23 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
     return msgspec.structs.replace(head, destinations=wishes)
 
 
+def known_at(head: Incident, kind: str, book: Rulebook) -> Incident:
+    """Return the head after something that people did at that vendor: it is not told of it.
+
+    With several targets of the vendor nobody says at which one it was done: then all are told, which is
+    harmless where it is known.
+    """
+    named = [name for name in head.destinations if (t := book.target(name)) is not None and t.kind == kind]
+    if len(named) != 1 or not head.destinations[named[0]].due:
+        return head
+    old = head.destinations[named[0]]
+    known = msgspec.structs.replace(
+        old, have=old.want, have_version=old.want_version, begun=False, tries=0, not_before=None,
+        failing_since=None, error="",
+    )  # fmt: skip
+    return msgspec.structs.replace(head, destinations={**head.destinations, named[0]: known})
+
+
 def unneeded(old: Destination, want: Want) -> bool:
     """True where the wish tells nobody anything.
 

@@ -153,20 +153,42 @@ def _deploy(report: DeployReport, book: Rulebook, received_at: datetime) -> Plac
     return Placed(key, event, _once(report.event_id), urgent=True)
 
 
-_COMMANDS = {ActKind.ACKNOWLEDGED: CommandKind.ACKNOWLEDGE, ActKind.RESOLVED: CommandKind.RESOLVE}
+_COMMANDS = {
+    ActKind.ACKNOWLEDGED: CommandKind.ACKNOWLEDGE,
+    ActKind.UNACKNOWLEDGED: CommandKind.UNACKNOWLEDGE,
+    ActKind.RESOLVED: CommandKind.RESOLVE,
+    ActKind.ESCALATED: CommandKind.ASSIGN,
+    ActKind.REASSIGNED: CommandKind.ASSIGN,
+    ActKind.ANNOTATED: CommandKind.NOTE,
+    ActKind.SNOOZED: CommandKind.SNOOZE,
+}
+#: What PagerDuty does by itself, when nobody acted in time.
+_BY_ITSELF = {ActKind.UNACKNOWLEDGED: "PagerDuty", ActKind.ESCALATED: "PagerDuty"}
+_NEEDS_A_NAME = {CommandKind.ASSIGN}
 
 
 def _asked(act: Act, received_at: datetime) -> Command | None:
     """Return what a person did elsewhere as a command here; None where it is nothing that we do.
 
-    What no person did (automation, the echo of what we told) is not followed.
+    What no person did (automation, the echo of what we told) is not followed, but for what PagerDuty does
+    when nobody acts: it gives back what was acknowledged, and calls the next person.
     """
     kind, found = _COMMANDS.get(act.kind), keys.split_incident_id(act.incident)
-    if kind is None or found is None or not act.by:
+    by = act.by or _BY_ITSELF.get(act.kind, "")
+    if kind is None or found is None or not by or (kind in _NEEDS_A_NAME and not act.to):
         return None
-    at = received_at if act.at == UNDATED else act.at
     return Command(
-        group=found[0], generation=found[1], kind=kind, by=act.by, at=at, event_id=act.event_id, note=act.text
+        group=found[0],
+        generation=found[1],
+        kind=kind,
+        by=by,
+        at=received_at if act.at == UNDATED else act.at,
+        event_id=act.event_id,
+        note=act.text,
+        by_id=act.by_id,
+        via=act.source,
+        until=act.until,
+        to=act.to,
     )
 
 

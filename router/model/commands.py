@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+#: The end of what we write at PagerDuty about what was done elsewhere; by it we know our own notes again.
+OUR_MARK: Final = "(told by Incident Router)"
 
 
 class CommandKind(StrEnum):

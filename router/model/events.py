@@ -169,7 +169,7 @@ UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ActKind(StrEnum):
-    """What somebody did to an incident at PagerDuty or in Slack, in PagerDuty's words."""
+    """What somebody did to an incident at PagerDuty or in Slack, in PagerDuty's words; SNOOZED is Slack's."""
 
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
@@ -179,6 +179,7 @@ class ActKind(StrEnum):
     ESCALATED = "escalated"
     REASSIGNED = "reassigned"
     ANNOTATED = "annotated"
+    SNOOZED = "snoozed"
     OTHER = "other"
 
 
@@ -195,6 +196,8 @@ class Act(msgspec.Struct, frozen=True, gc=False, tag="act", omit_defaults=True):
         at: when, by the teller's clock; UNDATED where it gave no time.
         word: the teller's own word: ``incident.acknowledged``, ``block_actions``, ``/incident``.
         text: what was written: a note, a command's text; bounded.
+        to: whose it is now (ESCALATED, REASSIGNED), as the teller names them; the id of another incident.
+        until: until when it is put off (SNOOZED).
         ref: the teller's id of the incident or message.
         url: where a person can look.
     """
@@ -210,6 +213,8 @@ class Act(msgspec.Struct, frozen=True, gc=False, tag="act", omit_defaults=True):
     text: str = ""
     ref: str = ""
     url: str = ""
+    to: str = ""
+    until: datetime | None = None
 
 
 class Trouble(msgspec.Struct, frozen=True, gc=False, tag="trouble", omit_defaults=True):

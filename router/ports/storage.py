@@ -188,6 +188,12 @@ class Store(Protocol):
         Atomic per partition. Raises StoreUnavailable also where memory or the inbox is full.
         """
 
+    async def name_ref(self, ref: str, incident: str) -> None:
+        """Remember for 30 days what another side's id of an incident stands for."""
+
+    async def named_by(self, ref: str) -> str:
+        """Return the incident that another side's id stands for, "" where it is not known."""
+
     async def inbox(self, pages: Sequence[InboxPage]) -> list[list[InboxEntry]]:
         """Return for each page the oldest entries not yet acknowledged, in one round trip."""
 

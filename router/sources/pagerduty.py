@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from router.kit import wire
 from router.kit.text import web_url
 from router.model import keys
+from router.model.commands import OUR_MARK
 from router.model.deliveries import Manners
 from router.model.errors import Rejected
 from router.model.events import UNDATED, Act, ActKind, Heartbeat, Told
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: While a secret is rotated there are two signatures; more only cost time.
 MAX_SIGNATURES: Final = 10
 MAX_TEXT: Final = 1000
+MAX_ASSIGNEES: Final = 5
 _SIGNATURE_PREFIX: Final = b"v1="
 
 _EVENT_TYPE: Final = re.compile(r"[a-z_]{1,40}(\.[a-z_]{1,40}){1,3}").fullmatch
@@ -142,6 +144,9 @@ def _act(event: dict[str, Any], word: str, kind: ActKind, event_id: str) -> Act:
         by_id = wire.text(event, "agent", "id", limit=100)
         by = wire.text(event, "agent", "summary", limit=200) or by_id
     url = web_url(wire.text(incident, "html_url", limit=1000))
+    text = wire.text(data, "content", limit=MAX_TEXT) or wire.text(data, "message", limit=MAX_TEXT)
+    if kind is ActKind.ANNOTATED and text.endswith(OUR_MARK):
+        kind = ActKind.OTHER  # the echo of a note of ours
     return Act(
         source="pagerduty",
         event_id=event_id,
@@ -151,9 +156,10 @@ def _act(event: dict[str, Any], word: str, kind: ActKind, event_id: str) -> Act:
         by_id=by_id,
         at=wire.parse_time(event.get("occurred_at")) or UNDATED,
         word=word,
-        text=wire.text(data, "content", limit=MAX_TEXT) or wire.text(data, "message", limit=MAX_TEXT),
+        text=text,
         ref=wire.text(incident, "id", limit=100),
         url=url if url.startswith("https://") else "",
+        to=_assignees(incident) if kind in {ActKind.ESCALATED, ActKind.REASSIGNED} else "",
     )
 
 
@@ -166,6 +172,13 @@ def _incident(data: dict[str, Any]) -> Any:
         roles = data.get("incident_role_assignments")
         found = wire.dig(roles[0], "incident") if isinstance(roles, list) and roles else None
     return found
+
+
+def _assignees(incident: Any) -> str:
+    """Return the names of those whose it is now."""
+    found = wire.dig(incident, "assignees")
+    listed = found[:MAX_ASSIGNEES] if isinstance(found, list) else []
+    return ", ".join(name for one in listed if (name := wire.text(one, "summary", limit=100)))
 
 
 build: SourceFactory = PagerDuty

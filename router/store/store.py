@@ -16,7 +16,7 @@ from router.model.errors import ConfigError, Fenced, Problem, StoreError, StoreU
 from router.model.keys import service_key
 from router.ports import Appended, GroupRecord, InboxEntry, InboxPage, Lease, LeaseSeen, Taking
 from router.store import commits
-from router.store.keys import CONFIG, INSTANCES, SCHEMA, SENDERS, Keys
+from router.store.keys import CONFIG, INSTANCES, REF, SCHEMA, SENDERS, Keys
 from router.store.link import ACCEPT, LEASE, Link
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DOOR_TTL_MS: Final = 2 * commits.DAY_MS + 3_600_000
 #: Entries (not alerts) per partition; beyond it the sender is asked to keep what it has.
 LONGEST_INBOX: Final = 200_000
+#: An incident that is told of after so long is named anew by whatever else happens to it.
+REF_TTL_S: Final = 30 * 86_400
 
 
 class RedisStore:
@@ -85,6 +87,15 @@ class RedisStore:
                 raise StoreUnavailable("the inbox is full")
             out[partition] = _appended(items, positions, answer)
         return out
+
+    async def name_ref(self, ref: str, incident: str) -> None:
+        """Remember what another side's id of an incident stands for."""
+        await self.link.read([("SET", REF + ref, incident, "EX", REF_TTL_S)])
+
+    async def named_by(self, ref: str) -> str:
+        """Return the incident that another side's id stands for, "" where it is not known."""
+        (found,) = await self.link.read([("GET", REF + ref)])
+        return (found or b"").decode()
 
     async def inbox(self, pages: Sequence[InboxPage]) -> list[list[InboxEntry]]:
         """Return for each page the oldest entries not yet acknowledged, in one round trip."""

@@ -12,9 +12,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from router.decide import placing
 from router.model import codec, keys
 from router.model.errors import StoreUnavailable
+from router.model.events import Act
 from router.ports import Item, Taken
 
 if TYPE_CHECKING:
@@ -85,6 +88,7 @@ class Door:
     async def take(self, source: str, told: Sequence[Told], at: datetime | None = None) -> Taken:
         """Place and append what a source told, received now or ``at``; returns when it is durable."""
         book = self._book()
+        told = [await self._named(thing) if isinstance(thing, Act) else thing for thing in told]
         placed = placing.place(told, book, at or self._clock.now())
         taken = await self._append(placed)
         if dropped := placing.dropped(told, book):
@@ -94,6 +98,19 @@ class Door:
         if taken.repeated:
             self._metrics.events.labels(source, "repeated").inc(taken.repeated)
         return taken
+
+    async def _named(self, act: Act) -> Act:
+        """Return the act with our incident's id, learned from an earlier one of the same incident.
+
+        PagerDuty tells our key with most that happens to an incident, but not with a note on it.
+        """
+        if not act.ref or act.source != "pagerduty":
+            return act
+        ref = f"{act.source}:{act.ref}"
+        if act.incident:
+            await self._store.name_ref(ref, act.incident)
+            return act
+        return msgspec.structs.replace(act, incident=await self._store.named_by(ref))
 
     async def command(self, command: Command) -> Taken:
         """Append what a person asked for."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 
@@ -191,3 +193,45 @@ def test_twice_is_once(kind: CommandKind) -> None:
     if kind is not CommandKind.SNOOZE:
         assert world.head.destinations == head.destinations
     assert world.head.state is head.state
+
+
+# --- what was done at a vendor it is not told ------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [CommandKind.ACKNOWLEDGE, CommandKind.RESOLVE])
+def test_a_vendor_is_not_told_what_was_done_there(world: World, kind: CommandKind) -> None:
+    """Its own act is no wish for it; the others are told."""
+    ask(world, kind, via="pagerduty")
+    assert not world.target(PAGE).due
+    assert world.target(PAGE).have is world.target(PAGE).want is not Want.TRIGGERED
+    assert world.target(CHAT).due
+
+
+def test_given_back_there_it_knows(world: World) -> None:
+    """A timed-out acknowledgement is a state that the vendor is in already; a message shows it."""
+    ask(world, CommandKind.ACKNOWLEDGE, at=1, via="pagerduty")
+    ask(world, CommandKind.UNACKNOWLEDGE, at=2, via="pagerduty")
+    assert (world.target(PAGE).want, world.target(PAGE).due) == (Want.TRIGGERED, False)
+    assert (world.target(CHAT).want, world.target(CHAT).due) == (Want.TRIGGERED, True)
+
+
+def test_a_note_there_leaves_what_is_due(world: World) -> None:
+    """A remark at a vendor says nothing about what it has been told."""
+    world.tells(alert("b", severity="critical"), at=1)
+    assert world.target(PAGE).due
+    ask(world, CommandKind.NOTE, at=2, via="pagerduty", note="x")
+    assert world.target(PAGE).due
+
+
+def test_with_two_targets_of_a_vendor_both_are_told() -> None:
+    """Nobody says at which of them it was done."""
+    book = rulebook()
+    (ops,) = book.receivers.values()
+    second = dataclasses.replace(ops.targets[0], id="ops/pagerduty/1")
+    ops = dataclasses.replace(ops, targets=(*ops.targets, second))
+    world = World(dataclasses.replace(book, receivers={"ops": ops}))
+    world.tells(alert("a"))
+    world.delivers_all()
+    ask(world, CommandKind.ACKNOWLEDGE, via="pagerduty")
+    assert world.target(PAGE).due
+    assert world.target("ops/pagerduty/1").due

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,11 +162,43 @@ def test_an_undated_report_is_dated_when_it_comes() -> None:
 
 def test_a_persons_act_elsewhere_becomes_a_command() -> None:
     """An acknowledgement by a person at PagerDuty is placed with the incident's group, once per event."""
-    act = Act("pagerduty", "pagerduty:E1", ActKind.ACKNOWLEDGED, f"{GROUP}.3", by="Ana", at=T0, text="mine")
+    act = Act(
+        "pagerduty",
+        "pagerduty:E1",
+        ActKind.ACKNOWLEDGED,
+        f"{GROUP}.3",
+        by="Ana",
+        by_id="P1",
+        at=T0,
+        text="mine",
+    )
     (placed,) = placing.place([act], book(), T0 + timedelta(minutes=1))
-    assert placed.event == Command(GROUP, 3, CommandKind.ACKNOWLEDGE, "Ana", T0, "pagerduty:E1", "mine")
+    assert placed.event == Command(
+        GROUP, 3, CommandKind.ACKNOWLEDGE, "Ana", T0, "pagerduty:E1", "mine", by_id="P1", via="pagerduty"
+    )
     assert placed.key == GROUP
     assert placed.versions
+
+
+@pytest.mark.parametrize(
+    ("act", "kind", "by"),
+    [
+        (Act("pagerduty", "e", ActKind.UNACKNOWLEDGED, f"{GROUP}.3"), CommandKind.UNACKNOWLEDGE, "PagerDuty"),
+        (Act("pagerduty", "e", ActKind.ESCALATED, f"{GROUP}.3", to="Bo"), CommandKind.ASSIGN, "PagerDuty"),
+        (
+            Act("pagerduty", "e", ActKind.REASSIGNED, f"{GROUP}.3", by="Ana", to="Bo"),
+            CommandKind.ASSIGN,
+            "Ana",
+        ),
+        (Act("pagerduty", "e", ActKind.ANNOTATED, f"{GROUP}.3", by="Ana", text="x"), CommandKind.NOTE, "Ana"),
+    ],
+)
+def test_what_is_done_at_pagerduty_is_followed(act: Act, kind: CommandKind, by: str) -> None:
+    """A reassignment, a note, a timed-out acknowledgement and an escalation become commands here."""
+    (placed,) = placing.place([act], book(), T0)
+    assert isinstance(placed.event, Command)
+    assert (placed.event.kind, placed.event.by, placed.event.to) == (kind, by, act.to)
+    assert placed.event.via == "pagerduty"
 
 
 def test_other_acts_are_not_followed() -> None:
@@ -173,7 +206,9 @@ def test_other_acts_are_not_followed() -> None:
     acts = [
         Act("pagerduty", "e", ActKind.RESOLVED, f"{GROUP}.3"),
         Act("pagerduty", "e", ActKind.RESOLVED, "somebody-elses", by="Ana"),
-        Act("pagerduty", "e", ActKind.ANNOTATED, f"{GROUP}.3", by="Ana"),
+        Act("pagerduty", "e", ActKind.ANNOTATED, f"{GROUP}.3", text="by a workflow"),
+        Act("pagerduty", "e", ActKind.REASSIGNED, f"{GROUP}.3", by="Ana"),
+        Act("pagerduty", "e", ActKind.TRIGGERED, f"{GROUP}.3", by="Ana"),
     ]
     assert placing.place(acts, book(), T0) == []
 

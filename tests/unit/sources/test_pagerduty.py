@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from router.model.commands import OUR_MARK
 from router.model.errors import Rejected
 from router.model.events import UNDATED, Act, ActKind, Heartbeat
 from router.sources import pagerduty
@@ -425,3 +426,28 @@ def test_a_signature_covers_all_bytes_and_no_empty_secret_opens():
     assert verify(mac(NEW).upper(), [NEW]) == 401
     assert verify(mac(b""), [b"", NEW]) == 401
     assert verify(mac(b"-"), [b""]) == 401
+
+
+@pytest.mark.parametrize("name", ["incident-reassigned", "incident-escalated", "incident-delegated"])
+def test_whose_it_is_now_is_told(name):
+    """A reassignment and an escalation name the people; at most five, and junk among them names nobody."""
+    assert parse(load(name)).to == "Dana Example"
+    doc = load(name)
+    doc["event"]["data"]["assignees"] = [
+        7,
+        None,
+        {"summary": 1},
+        {"summary": "A"},
+        {"summary": "B"},
+        {"summary": "C"},
+    ]
+    assert parse(doc).to == "A, B"
+    doc["event"]["data"]["assignees"] = "all"
+    assert parse(doc).to == ""
+
+
+def test_our_own_note_is_no_note():
+    """What we wrote there ourselves comes back, and is known by its end."""
+    doc = load("incident-annotated")
+    doc["event"]["data"]["content"] = f"Acknowledged by ana in Slack {OUR_MARK}"
+    assert parse(doc).kind is ActKind.OTHER

@@ -420,3 +420,12 @@ async def test_junk_among_the_notes_on_senders_is_returned_as_it_is(store: Redis
         await store.note_senders([("HINCRBY", "bad:gitlab", "1")])
     await store.note_senders([("HDEL", "bad:gitlab"), ("HINCRBY", "bad:gitlab", "1")])
     assert (await store.sender_notes())["bad:gitlab"] == b"1"
+
+
+async def test_another_sides_id_is_known_again(store: RedisStore, link: Link) -> None:
+    """What it stands for is read back, for a month; an unknown one stands for nothing."""
+    await store.name_ref("pagerduty:Q1", "7f3a9c21b04d55e0.2")
+    assert await store.named_by("pagerduty:Q1") == "7f3a9c21b04d55e0.2"
+    assert await store.named_by("pagerduty:Q2") == ""
+    (left,) = await link.read([("TTL", "ir:{meta}:ref:pagerduty:Q1")])
+    assert 29 * 86_400 < left <= 30 * 86_400
