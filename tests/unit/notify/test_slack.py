@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from router.kit.mrkdwn import escape, fit
 from router.model.destinations import Want
 from router.model.incidents import State
 from router.model.outcomes import Delivered, Refused, Retry, Unsure
-from router.notify.slack import MAX_TEXT, Options, Slack, escape, fit, render_message
+from router.notify._slack_message import MAX_TEXT, render_message
+from router.notify.slack import Options, Slack
 from tests.fakes import samples
 from tests.fakes.slack import TOKEN, FakeSlack, content_problem, units
 

@@ -436,7 +436,7 @@ def test_whose_it_is_now_is_told(name):
     doc["event"]["data"]["assignees"] = [
         7,
         None,
-        {"summary": 1},
+        {"summary": []},
         {"summary": "A"},
         {"summary": "B"},
         {"summary": "C"},
