@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from router.kit import loader
 from router.model.errors import ConfigError, Problem
 from router.ports import NotifierContext, NotifierSpec, PollerContext
+from router.work.people import People
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +57,9 @@ class Drivers:
         self.manners: dict[str, Manners] = {}
         self._projects: list[str] = []
         self.pollers = self._make_pollers()
-        self.notifiers = self._make_notifiers()
+        self.notifiers: dict[str, Notifier] = {}
+        self.people = People(self.notifiers, lambda: self._book, clock)
+        self.notifiers.update(self._make_notifiers())
         self.check(book)
         self.follow(book)
 
@@ -78,7 +81,7 @@ class Drivers:
     def follow(self, book: Rulebook) -> None:
         """Take what a rulebook says: mappings as sources, projects to poll, targets without credentials."""
         found = self._own | {n: loader.load(SOURCES, "generic")(m) for n, m in book.mappings.items()}
-        settings = self._settings
+        settings, self._book = self._settings, book
         without = [k for k in found if not settings.source_secrets(k)]
         # Off loopback what has no secret is closed, unless it was asked for: nobody sets ten to use three.
         open_ = self.loopback or settings.allow_open_sources
@@ -124,12 +127,15 @@ class Drivers:
             settings={
                 "pagerduty_events_url": s.pagerduty_events_url,
                 "pagerduty_api_url": s.pagerduty_api_url,
+                "pagerduty_write_token": s.pagerduty_write_token.get_secret_value(),
+                "pagerduty_from": s.pagerduty_from,
                 "slack_api_url": s.slack_api_url,
                 "slack_bot_token": s.slack_bot_token.get_secret_value(),
                 "external_url": s.external_url,
             },
             environ=self._environ,
             timeout_s=s.delivery_timeout_seconds,
+            emails=self.people.email,
         )
         return {kind: spec.make(context) for kind, spec in notifier_specs().items()}
 

@@ -68,6 +68,7 @@ def _setting(default: Any, kind: str, meaning: str, *, secret: bool = False, **l
 Listen = Annotated[str, AfterValidator(lambda text: values.host_port(text) and text)]
 RedisUrl = Annotated[SecretStr, AfterValidator(values.redis_url)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(values.split)]
+Email = Annotated[str, AfterValidator(values.email)]
 Size = Annotated[int, BeforeValidator(values.size)]
 Url = Annotated[str, AfterValidator(values.http_url)]
 # slack_sdk joins by urljoin, which drops the last segment of a base without its slash.
@@ -129,6 +130,15 @@ class Settings(BaseSettings):
         "secret",
         "Read-only API key, to ask PagerDuty whether it still sends webhooks. Empty: not asked.",
         secret=True,
+    )
+    pagerduty_write_token: SecretStr = _setting(
+        _NONE,
+        "secret",
+        "API key that may change incidents, so that acts in Slack go in the person's name. Empty: by event.",
+        secret=True,
+    )
+    pagerduty_from: Email = _setting(
+        "", "e-mail", "PagerDuty user who notes on whose behalf the router acted. Empty: no notes."
     )
     gitlab_api_url: Url = _setting(
         "", "URL", "GitLab's address, to poll for deployments that its webhooks lost. Empty: not polled."

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"(\d{1,12})\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.IGNORECASE)
 _UNITS = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252})")
+#: It goes into a header: no more than what stands in one.
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
 _REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 
@@ -72,6 +74,13 @@ def http_url(text: str) -> str:
         raise ValueError("the URL may hold neither user, query nor fragment")
     _ = parts.port  # raises ValueError where it is not a port
     return text.rstrip("/")
+
+
+def email(text: str) -> str:
+    """Check an e-mail address. The text may be empty."""
+    if text and _EMAIL.fullmatch(text) is None:
+        raise ValueError("not an e-mail address")
+    return text
 
 
 def _redis_hosts(text: str, *, default_port: int, several: bool) -> None:

@@ -9,20 +9,24 @@ https://developer.pagerduty.com/docs/events-api-v2-overview
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import warnings
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import structlog
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
 from router.kit import text
 from router.kit.threads import NotStarted, Threads
-from router.model.destinations import Lane
+from router.model.commands import OUR_MARK
+from router.model.destinations import Lane, Want
 from router.model.outcomes import Delivered, Outcome, Refused, Retry, Unsure
 from router.notify._pagerduty_event import Options, render_change, render_event
+from router.notify._pagerduty_rest import Acting, Done, Rest, only_success
 from router.ports import NotifierSpec
 
 if TYPE_CHECKING:
@@ -35,9 +39,19 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
     import pdpyras
 
+log = structlog.get_logger(__name__)
+
 THREADS: Final = 8
 #: Sessions kept per thread; more integration keys than this share them in turn.
 SESSIONS: Final = 16
+
+
+class Person(NamedTuple):
+    """Who did something, where, under which id of theirs."""
+
+    via: str
+    id: str
+    name: str
 
 
 class PagerDuty:
@@ -52,6 +66,7 @@ class PagerDuty:
         self._url = context.settings.get("pagerduty_events_url") or "https://events.pagerduty.com"
         self._timeout_s = context.timeout_s
         self._threads = Threads(THREADS, "pagerduty", context.timeout_s)
+        self._rest, self._emails = Rest(context.settings, context.timeout_s), context.emails
         self._here = threading.local()
         self._sessions: set[Any] = set()
         self._lock = threading.Lock()
@@ -65,10 +80,39 @@ class PagerDuty:
         return 0.0
 
     async def send(self, job: IncidentJob) -> Outcome:
-        """Trigger, acknowledge or resolve the incident's alert."""
-        return await self._send(
-            f"{job.target}|{job.incident.id}", "/v2/enqueue", job.options, render_event(job)
-        )
+        """Trigger, acknowledge or resolve the incident's alert, in a person's name where that can be."""
+        what, who = f"{job.target}|{job.incident.id}", _person(job)
+        done = await self._in_name(what, job, who) if who is not None and self._rest.ready else None
+        if done is Done.DONE:
+            return Delivered(ref=job.incident.id)
+        outcome = await self._send(what, "/v2/enqueue", job.options, render_event(job))
+        if done is not None and who is not None and isinstance(outcome, Delivered):
+            await self._noted(what, job, who)
+        return outcome
+
+    async def _in_name(self, what: str, job: IncidentJob, who: Person) -> Done:
+        """Do it as the person; whatever goes wrong, it is then done by event: somebody else may be called."""
+        pages = sum("/pagerduty/" in name for name in job.incident.destinations)
+        try:
+            async with asyncio.timeout(0.2 * self._timeout_s):
+                email = await self._emails(who.via, who.id)
+            if not email:
+                return Done.NO_SUCH_PERSON
+            acting = Acting(job.incident.id, job.destination.want.value, email, pages)
+            async with asyncio.timeout(0.5 * self._timeout_s):
+                return await self._threads.run(f"{what}|rest", self._rest.act, acting)
+        except (NotStarted, TimeoutError):
+            return Done.FAILED
+
+    async def _noted(self, what: str, job: IncidentJob, who: Person) -> None:
+        """Say who it was; the state is right without, so a failure is only logged."""
+        said = f"{job.destination.want.capitalize()} by {who.name} through {who.via}"
+        said += f" {OUR_MARK}"
+        try:
+            async with asyncio.timeout(0.4 * self._timeout_s):
+                await self._threads.run(f"{what}|rest", self._rest.note, job.incident.id, said)
+        except (NotStarted, TimeoutError) as exc:
+            log.warning("pagerduty_note_not_written", said=type(exc).__name__)
 
     async def send_change(self, job: ChangeJob) -> Outcome:
         """Tell of a deploy."""
@@ -78,6 +122,7 @@ class PagerDuty:
     async def close(self) -> None:
         """Give back threads and connections; waits a moment for what is under way."""
         await self._threads.close()
+        self._rest.close()
         with self._lock:
             sessions, self._sessions = self._sessions, set()
         for session in sessions:
@@ -138,7 +183,7 @@ class PagerDuty:
         # Its retry table cannot turn that off (0 means "not in the table"), its hook after each answer can.
         session.max_network_attempts = 0
         session.retry = {}
-        session.postprocess = _only_success
+        session.postprocess = only_success
         mine[path, key] = session
         with self._lock:
             self._sessions.add(session)
@@ -149,10 +194,16 @@ class PagerDuty:
         return session
 
 
-def _only_success(response: Any) -> None:
-    """Stop pdpyras at any answer but a success, before it thinks of trying again."""
-    if not 200 <= response.status_code < 300:
-        raise pdpyras.PDHTTPError("not a success", response)
+def _person(job: IncidentJob) -> Person | None:
+    """Return who did elsewhere what is to be shown, None where nobody did, or it was done there."""
+    incident, want = job.incident, job.destination.want
+    if want is Want.ACKNOWLEDGED:
+        found = Person(incident.acknowledged_via, incident.acknowledged_id, incident.acknowledged_by)
+    elif want is Want.RESOLVED and incident.resolved_by:
+        found = Person(incident.resolved_via, incident.resolved_id, incident.resolved_by)
+    else:
+        return None
+    return found if found.via and found.via != "pagerduty" and found.name else None
 
 
 def _answered(response: Any, key: str) -> Outcome:

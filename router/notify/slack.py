@@ -37,6 +37,8 @@ _quiet: Final = logging.getLogger(f"{__name__}.sdk")
 _quiet.setLevel(logging.WARNING)
 
 PATIENCE_S: Final = 1.0
+#: They take no JSON.
+_READS: Final = {"conversations.history", "users.info"}
 EVENT_TYPE: Final = "incident_router_incident"
 
 _MARKUP: Final = {"invalid_arguments", "invalid_blocks", "msg_blocks_too_long", "msg_too_long", "no_text"}
@@ -146,6 +148,18 @@ class Slack:
                 return _settle(answer, f"{channel}/{ts}", repeatable=True)
         return await self._post(options.channel, job, message)
 
+    async def email(self, person: str) -> str:
+        """Return the e-mail in a person's profile, "" where the app may not see it (``users:read.email``).
+
+        Raises:
+            OSError: Slack did not answer, or asks to wait; it may tell later.
+        """
+        answer = await self._call("users.info", "@people", {"user": person})
+        if answer.code in {*_BUSY, "lost", "unsent"} or answer.code.startswith("http_5"):
+            raise OSError(answer.code)
+        profile = (answer.data.get("user") or {}).get("profile") or {}
+        return text.line(str(profile.get("email") or ""), 254)
+
     async def send_change(self, job: ChangeJob) -> Outcome:  # noqa: ARG002  the port's signature
         """Refuse: a channel is not told of deploys."""
         return Refused("clientError", "slack does not tell of deploys")
@@ -203,7 +217,7 @@ class Slack:
             self._token, self._url, session=self._session, retry_handlers=[], logger=_quiet
         )
         try:
-            if method == "conversations.history":
+            if method in _READS:
                 response = await client.api_call(method, http_verb="GET", params=body)
             else:
                 response = await client.api_call(method, json=body)

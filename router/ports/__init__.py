@@ -5,7 +5,7 @@ The ``kind`` in a URL or in YAML is the file's name; there is no list to edit.
 """
 
 from router.ports.clock import Clock
-from router.ports.notifiers import ChangeJob, IncidentJob, Notifier, NotifierContext, NotifierSpec
+from router.ports.notifiers import ChangeJob, IncidentJob, Knowing, Notifier, NotifierContext, NotifierSpec
 from router.ports.senders import (
     Fetched,
     Poller,
@@ -51,6 +51,7 @@ __all__ = [
     "IncidentJob",
     "Intake",
     "Item",
+    "Knowing",
     "Lease",
     "LeaseSeen",
     "Notifier",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -95,14 +95,34 @@ class Notifier(Protocol):
         """Give back threads and connections."""
 
 
+@runtime_checkable
+class Knowing(Protocol):
+    """A notifier whose vendor knows people by e-mail; optional."""
+
+    async def email(self, person: str) -> str:
+        """Return the e-mail of the vendor's person of that id, "" where it is not told.
+
+        Never raises for the vendor's failure; what is raised may be asked again later: OSError.
+        """
+
+
+async def nobody(via: str, person: str) -> str:  # noqa: ARG001  the signature of those who know
+    """Know nobody."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class NotifierContext:
-    """What a notifier's ``build`` is given: settings it may read, a clock, and limits."""
+    """What a notifier's ``build`` is given: settings it may read, a clock, and limits.
+
+    ``emails``: the e-mail of a person whom a vendor calls so, by the vendor's kind and its id of them.
+    """
 
     clock: Clock
     settings: Mapping[str, str]
     environ: Mapping[str, str]
     timeout_s: float = 10.0
+    emails: Callable[[str, str], Awaitable[str]] = nobody
 
 
 @dataclass(frozen=True, slots=True)

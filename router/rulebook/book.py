@@ -118,6 +118,7 @@ class Rulebook:
     """All rules in force, under one version (a digest of the files' content).
 
     ``mappings`` are the sources that the rules add, ``senders`` those whose silence is watched, by name.
+    ``people``: the e-mail at PagerDuty, by a vendor's kind and its id of a person.
     """
 
     version: str
@@ -130,6 +131,7 @@ class Rulebook:
     attribution: Attribution = field(default_factory=Attribution)
     mappings: Mapping[str, mappings.Mapping] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
+    people: Mapping[tuple[str, str], str] = field(default_factory=dict)
     relabel: tuple[relabel.Rule, ...] = ()
     muting: Muting = field(default_factory=Muting)
     retention: timedelta = timedelta(days=7)  # of resolved incidents; from the settings, not from a file

@@ -172,6 +172,7 @@ def _assemble(
         senders.sender(each.model, each.document, each.path, problems) for each in sheets.lists["senders"]
     ]
     muting = _muting(sheets, intervals, problems)
+    people = _people(sheets, problems)
     document, written = sheets.section("relabel_configs")
     rules = (
         relabel.compiled(written, document, ("relabel_configs",), problems) if document and written else ()
@@ -189,9 +190,22 @@ def _assemble(
         attribution=attribution,
         mappings={each.model.name: mappings.compiled(each.model) for each in sheets.lists["sources"]},
         senders={each.source: each for each in watched},
+        people=people,
         relabel=rules,
         muting=muting,
     )
+
+
+def _people(sheets: Sheets, problems: Problems) -> dict[tuple[str, str], str]:
+    """Return who is who; the same person twice would be one of two by chance."""
+    found: dict[tuple[str, str], str] = {}
+    for each in sheets.lists["people"]:
+        key = ("slack", each.model.slack)
+        if key in found:
+            text = "this person stands twice in people"
+            problems.add(each.document, (*each.path, "slack"), text, "keep one of them")
+        found[key] = each.model.pagerduty
+    return found
 
 
 def _intervals(sheets: Sheets, problems: Problems) -> Mapping[str, TimeInterval] | None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from router.kit import values
 from router.model.events import Severity
 from router.model.wire_alerts import MAX_LABELS
 from router.rulebook import mappings
@@ -21,6 +22,7 @@ from router.rulebook.places import PLACEHOLDER
 
 MAX_NAME: Final = 100
 MAX_URL: Final = 2048
+_SLACK_ID: Final = re.compile(r"[UW][A-Z0-9]{2,30}").fullmatch
 _SOURCE: Final = re.compile(r"[a-z][a-z0-9_]{0,39}").fullmatch
 #: Short names that other alerts' keys begin with: Alertmanager's, Grafana's and our own.
 _TAKEN: Final = frozenset({"am", "gf", "self"})
@@ -70,6 +72,12 @@ def _pattern(text: str) -> str:
         raise ValueError(f"the only pattern is {PLACEHOLDER}, at most once")
     if text.rpartition("/")[2] == PLACEHOLDER:
         raise ValueError(f"{PLACEHOLDER} alone would claim everything")
+    return text
+
+
+def _slack_id(text: str) -> str:
+    if _SLACK_ID(text) is None:
+        raise ValueError("not Slack's id of a person, such as U0123ABCD (in their profile, Copy member ID)")
     return text
 
 
@@ -229,6 +237,17 @@ class SenderModel(Section):
     matchers: list[str] = []
     severity: Annotated[str, AfterValidator(severity_word)] = Severity.WARNING.value
     labels: dict[LabelName, Text] = {}
+
+
+class PersonModel(Section):
+    """An item of ``people:``: who somebody in Slack is at PagerDuty, where the e-mails differ.
+
+    ``pagerduty`` is the e-mail of the user there; "" says that there is none.
+    """
+
+    name: Name
+    slack: Annotated[str, AfterValidator(_slack_id)]
+    pagerduty: Annotated[str, AfterValidator(values.email)]
 
 
 #: ``environments:`` has the canonical name and its aliases.

@@ -20,6 +20,7 @@ from router.model.deploys import Deploy
 from router.model.destinations import Want
 from router.model.events import DeployPhase, Severity
 from router.model.outcomes import Delivered, Retry, Unsure
+from router.notify import _pagerduty_event as events
 from router.notify import pagerduty
 from router.notify.pagerduty import Options, PagerDuty, render_change, render_event
 from tests.fakes import samples
@@ -93,7 +94,7 @@ def test_keeps_to_pagerdutys_specification(name: str) -> None:
 def test_summary_keeps_the_suspect_when_it_is_cut() -> None:
     """A long title is cut before the suspect is: the suspect is what the page is for."""
     summary = render_event(samples.job(OPTIONS, samples.incident(title="t" * 3000)))["payload"]["summary"]
-    assert len(summary) <= pagerduty.MAX_SUMMARY
+    assert len(summary) <= events.MAX_SUMMARY
     assert summary.startswith("[FIRING:3] ttt")
     assert summary.endswith("suspect: payment-service 1.42.0 by alice, 3 min before the onset")
 
@@ -134,7 +135,7 @@ def test_a_huge_incident_is_degraded_not_dropped() -> None:
         OPTIONS, samples.incident(firing=400), members=[samples.alert(n, labels) for n in range(400)]
     )
     event = render_event(job)
-    assert len(json.dumps(event)) <= pagerduty.MAX_BYTES
+    assert len(json.dumps(event)) <= events.MAX_BYTES
     details = event["payload"]["custom_details"]
     assert len(details["alerts"]) + details["alerts_not_shown"] == 400
 

@@ -92,6 +92,9 @@ sources:
     generator_url: "{url}"
     id: ["{id}"]
   - {name: other, starts_at: ["{at}"], labels: {a: b}, status: {from: ["{a}"], resolved: [b]}}
+people:
+  - {name: ana, slack: U0123ABCD, pagerduty: ana@example.com}
+  - {name: the deployer, slack: U0BOT, pagerduty: ""}
 senders:
   - {source: zabbix, silent_after: 1h, expected: true, matchers: [a=b], severity: error, labels: {team: a}}
 time_intervals:

@@ -395,3 +395,18 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (problem,) = caught.value.problems
     assert problem.file == "rules/other.yaml"
     assert problem.message.startswith("the file cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("people", "message"),
+    [
+        ("[{name: a, slack: ana, pagerduty: a@example.com}]", "not Slack's id"),
+        ("[{name: a, slack: U0A, pagerduty: 'a@example.com\\nX: y'}]", "not an e-mail"),
+        ("[{name: a, slack: U0AA, pagerduty: ana}]", "not an e-mail"),
+        ("[{name: a, slack: U0AA, pagerduty: a@b.c}, {name: b, slack: U0AA, pagerduty: ''}]", "stands twice"),
+    ],
+)
+def test_people_that_are_none_are_refused(tmp_path, people, message):
+    """An id or an address that is none, and a person who stands twice, are told."""
+    found = problems(tmp_path, people=f"people: {people}\n")
+    assert any(message in str(one) for one in found), found

@@ -16,6 +16,7 @@ ITEMS = {
     "receivers": "{name: %s}",
     "sources": "{name: %s, starts_at: '{at}', labels: {a: b}}",
     "senders": "{source: %s}",
+    "people": "{name: %s, slack: U0ANA, pagerduty: ana@example.com}",
     "time_intervals": "{name: %s}",
     "inhibit_rules": "{name: %s, source_matchers: [a=b], target_matchers: [c=d]}",
     "maintenance_windows": "{name: %s, matchers: [a=b]}",
