@@ -130,6 +130,7 @@ class Drivers:
                 "pagerduty_write_token": s.pagerduty_write_token.get_secret_value(),
                 "pagerduty_from": s.pagerduty_from,
                 "slack_api_url": s.slack_api_url,
+                "slack_heard": "true" if self._hears("slack") else "",
                 "slack_bot_token": s.slack_bot_token.get_secret_value(),
                 "external_url": s.external_url,
             },
@@ -138,6 +139,11 @@ class Drivers:
             emails=self.people.email,
         )
         return {kind: spec.make(context) for kind, spec in notifier_specs().items()}
+
+    def _hears(self, kind: str) -> bool:
+        """Return whether deliveries of a source are taken."""
+        s = self._settings
+        return bool(s.source_secrets(kind)) or self.loopback or s.allow_open_sources
 
     def _without_credentials(self, book: Rulebook) -> dict[str, str]:
         """Return the targets that would be logged instead, with what they lack."""

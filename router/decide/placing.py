@@ -177,17 +177,18 @@ def _asked(act: Act, received_at: datetime) -> Command | None:
     by = act.by or _BY_ITSELF.get(act.kind, "")
     if kind is None or found is None or not by or (kind in _NEEDS_A_NAME and not act.to):
         return None
+    at = received_at if act.at == UNDATED else act.at
     return Command(
         group=found[0],
         generation=found[1],
         kind=kind,
         by=by,
-        at=received_at if act.at == UNDATED else act.at,
+        at=at,
         event_id=act.event_id,
         note=act.text,
         by_id=act.by_id,
         via=act.source,
-        until=act.until,
+        until=act.until + (at - act.at) if act.until is not None else None,  # counted from the same moment
         to=act.to,
     )
 

@@ -197,7 +197,7 @@ class Act(msgspec.Struct, frozen=True, gc=False, tag="act", omit_defaults=True):
         word: the teller's own word: ``incident.acknowledged``, ``block_actions``, ``/incident``.
         text: what was written: a note, a command's text; bounded.
         to: whose it is now (ESCALATED, REASSIGNED), as the teller names them; the id of another incident.
-        until: until when it is put off (SNOOZED).
+        until: until when it is put off (SNOOZED); counted from ``at``, even where that is UNDATED.
         ref: the teller's id of the incident or message.
         url: where a person can look.
     """

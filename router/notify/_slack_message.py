@@ -25,10 +25,15 @@ MAX_BLOCKS: Final = 11_900
 LADDER: Final = (10, 3, 0)
 
 
-def render_message(job: IncidentJob) -> tuple[str, list[dict[str, Any]]]:
-    """Return (text, blocks): the same, briefly and in full; within Slack's limits whatever they hold."""
+def render_message(job: IncidentJob, *, buttons: bool = False) -> tuple[str, list[dict[str, Any]]]:
+    """Return (text, blocks): the same, briefly and in full; within Slack's limits whatever they hold.
+
+    ``buttons``: somebody listens to clicks on them.
+    """
     for alerts in LADDER:
         blocks = _blocks(job, alerts)
+        if buttons:
+            blocks += _buttons(job)
         if len(json.dumps(blocks, ensure_ascii=False).encode("utf-16-le")) // 2 <= MAX_BLOCKS:
             break
     incident = job.incident
@@ -62,6 +67,37 @@ def _blocks(job: IncidentJob, alerts: int) -> list[dict[str, Any]]:
     )
     blocks.append({"type": "context", "elements": [_mrkdwn(fit(footer, 600))]})
     return blocks
+
+
+def _buttons(job: IncidentJob) -> list[dict[str, Any]]:
+    """Return what can be done in the state that is shown; nothing once it is over."""
+    want, incident = job.destination.want, job.incident.id
+    if want is Want.RESOLVED:
+        return []
+    first = ("acknowledge", "Acknowledge") if want is Want.TRIGGERED else ("unacknowledge", "Give back")
+    elements = [
+        _button(*first, incident) | ({"style": "primary"} if want is Want.TRIGGERED else {}),
+        _button("resolve", "Resolve", incident)
+        | {
+            "confirm": {
+                "title": _plain("Resolve it?"),
+                "text": _plain("It ends here and at PagerDuty. Alerts that still fire may open another."),
+                "confirm": _plain("Resolve"),
+                "deny": _plain("Cancel"),
+            }
+        },
+        _button("silence", "Silence…", incident),
+        _button("why", "Why?", incident),
+    ]
+    return [{"type": "actions", "elements": elements}]
+
+
+def _button(action: str, label: str, incident: str) -> dict[str, Any]:
+    return {"type": "button", "action_id": action, "text": _plain(label), "value": incident}
+
+
+def _plain(words: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": words}
 
 
 def _light(job: IncidentJob) -> str:

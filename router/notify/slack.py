@@ -64,6 +64,7 @@ class Options(BaseModel):
 
     channel: str = Field(min_length=1, max_length=80, pattern=r"^[^\s<>/]+$")
     thread: bool = True
+    buttons: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class Slack:
     def __init__(self, context: NotifierContext) -> None:
         self._token = context.settings.get("slack_bot_token", "").strip()
         self._url = context.settings.get("slack_api_url") or "https://slack.com/api/"
+        self._heard = context.settings.get("slack_heard") == "true"  # else clicks would fail silently
         self._clock = context.clock
         # An attempt makes at most two calls that can be slow.
         self._timeout = aiohttp.ClientTimeout(total=context.timeout_s / 2, sock_connect=context.timeout_s / 4)
@@ -127,7 +129,8 @@ class Slack:
             return Retry("rateLimited", "too many messages for this channel", wait_s)
         if wait_s:
             await self._clock.sleep(wait_s)
-        message = dict(zip(("text", "blocks"), render_message(job), strict=True))
+        buttons = options.buttons and self._heard
+        message = dict(zip(("text", "blocks"), render_message(job, buttons=buttons), strict=True))
         channel, _, ts = job.destination.ref.partition("/")
         if not ts and job.doubtful:
             found = await self._find(job.incident.id, options.channel)
@@ -159,6 +162,13 @@ class Slack:
             raise OSError(answer.code)
         profile = (answer.data.get("user") or {}).get("profile") or {}
         return text.line(str(profile.get("email") or ""), 254)
+
+    async def ask(self, method: str, args: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """Call a method of Slack's Web API for whoever answers people: (error code or "", answer)."""
+        if not self._token:
+            return "not_authed", {}
+        answer = await self._call(method, "@people", dict(args))
+        return answer.code, answer.data
 
     async def send_change(self, job: ChangeJob) -> Outcome:  # noqa: ARG002  the port's signature
         """Refuse: a channel is not told of deploys."""

@@ -33,12 +33,14 @@ from router.ports.storage import (
     Taking,
 )
 from router.ports.surroundings import Surroundings
+from router.ports.talk import Asking, Silencer, TalkContext, Talker, TalkerFactory
 from router.ports.web import Intake, Page, Reader, Taken
 
 __all__ = [
     "MOST_DEAD",
     "MOST_UNREAD",
     "Appended",
+    "Asking",
     "Batch",
     "ChangeJob",
     "Clock",
@@ -62,6 +64,7 @@ __all__ = [
     "PollerContext",
     "PollerFactory",
     "Reader",
+    "Silencer",
     "Source",
     "SourceFactory",
     "Speaking",
@@ -69,5 +72,8 @@ __all__ = [
     "Surroundings",
     "SwitchedOff",
     "Taken",
+    "TalkContext",
+    "Talker",
+    "TalkerFactory",
     "Taking",
 ]

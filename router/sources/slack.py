@@ -10,19 +10,19 @@ Format: https://docs.slack.dev/interactivity and https://docs.slack.dev/apis/eve
 
 from __future__ import annotations
 
-import html
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from router.kit import wire
-from router.model import keys
+from router.model import keys, wire_slack
 from router.model.deliveries import Manners, Reply
 from router.model.errors import Rejected
 from router.model.events import UNDATED, Act, ActKind, Heartbeat, Told, Trouble
+from router.model.wire_slack import MAX_TEXT, Asked
+from router.rulebook import durations, matchers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 
 #: Slack's advice: an older request may be a replay.
 TOLERANCE_S: Final = 300
-MAX_TEXT: Final = 1000
-#: Slack sends one action per click, and a command has 14 fields.
+#: As everywhere (router.decide.acting).
+LONGEST_SNOOZE: Final = timedelta(days=7)
+#: Slack sends one action per click.
 MAX_ACTIONS: Final = 25
-MAX_FIELDS: Final = 50
-#: By feel: the largest that was ever seen, a message with every kind of block, has an eighth of it.
-MAX_FORM: Final = 1 << 20
 #: Of a request that nobody signed no more is read; Slack's own has under 100 bytes.
 MAX_GREETING: Final = 2_000
 
@@ -45,7 +43,6 @@ _EMPTY: Final = Reply(200, b"", "text/plain")
 _TIME: Final = re.compile(r"(\d{1,11})(?:\.(\d{1,6}))?", re.ASCII).fullmatch
 _CHALLENGE: Final = re.compile(r"[\x20-\x7e]{1,1000}").fullmatch
 _WORD: Final = re.compile(r"[a-z][a-z_]{0,39}").fullmatch
-_ASKED: Final = re.compile(r"([a-z]+)\s+(\S.*)", re.IGNORECASE | re.DOTALL).fullmatch
 #: By what word an event is counted; all others are ``other``.
 _EVENTS: Final = {
     "app_rate_limited": "app_rate_limited",
@@ -55,10 +52,38 @@ _EVENTS: Final = {
 }
 #: Of an interaction these are no person's doing: a window that was closed, a list that wants filling.
 _IDLE: Final = frozenset({"view_closed", "block_suggestion", "dialog_cancellation", "dialog_suggestion"})
-_BUTTONS: Final = {"acknowledge": ActKind.ACKNOWLEDGED, "resolve": ActKind.RESOLVED}
-_VERBS: Final = {**_BUTTONS, "ack": ActKind.ACKNOWLEDGED}
-#: What keyboards and people put around an id, the "smart" quotes included.
-_QUOTES: Final = "`'\"*_~.,\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u00b4"
+#: What asks something of an incident, by verb, which is also the button's action id.
+_ACTS: Final = {
+    "acknowledge": ActKind.ACKNOWLEDGED,
+    "unacknowledge": ActKind.UNACKNOWLEDGED,
+    "resolve": ActKind.RESOLVED,
+    "snooze": ActKind.SNOOZED,
+    "assign": ActKind.REASSIGNED,
+    "note": ActKind.ANNOTATED,
+}
+_BUTTONS: Final = {name: _ACTS[name] for name in ("acknowledge", "unacknowledge", "resolve")}
+_DOING: Final = {
+    "acknowledge": "Acknowledging",
+    "unacknowledge": "Giving back",
+    "resolve": "Resolving",
+    "snooze": "Putting off",
+    "assign": "Handing on",
+    "note": "Noting on",
+}
+
+
+_HELP: Final = (
+    ("list [service]", "what is open"),
+    ("show &lt;incident&gt;", "what is known of it"),
+    ("why &lt;incident&gt;", "why it stands as it stands, and which deploy is suspected"),
+    ("ack &lt;incident&gt; [note]", "somebody is on it; `unack` gives it back"),
+    ("resolve &lt;incident&gt; [note]", "it is over"),
+    ("snooze &lt;incident&gt; 2h [note]", "acknowledged now, told again then"),
+    ("assign &lt;incident&gt; @ana", "whose it is"),
+    ("note &lt;incident&gt; text", "a line on its timeline"),
+    ("silence &lt;incident&gt; [2h why]", "do not tell its alerts; without a time a window opens"),
+    ("deploys [service]", "the last deploys"),
+)
 
 
 class Slack:
@@ -96,7 +121,7 @@ class Slack:
 
     def parse(self, headers: Mapping[str, str], body: bytes) -> Sequence[Told]:
         """Return acts, or one heartbeat where nobody did anything to an incident."""
-        read = _read(body)
+        read = wire_slack.read(body)
         if read.what == "click":
             return _interaction(read.fields, body)
         if read.what == "command":
@@ -109,20 +134,22 @@ class Slack:
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != _FORM or "x-slack-signature" in headers or len(body) > MAX_GREETING:
             return None
-        return _EMPTY if [v for k, v in _fields(body) if k == "ssl_check"] == ["1"] else None
+        return _EMPTY if [v for k, v in wire_slack.fields(body) if k == "ssl_check"] == ["1"] else None
 
     def reply(self, headers: Mapping[str, str], body: bytes) -> Reply | None:  # noqa: ARG002  the body says all
         """Answer in the form that Slack shows, or nothing where it wants nothing."""
         try:
-            read = _read(body)
+            read = wire_slack.read(body)
         except Rejected:
             return None
         if read.what == "command":
-            said = {"response_type": "ephemeral", "text": _answer(read.fields)}
-            return Reply(200, msgspec.json.encode(said))
+            said = _answer(read.fields)
+            return _EMPTY if not said else _shown({"response_type": "ephemeral", "text": said})
         word = wire.text(read.fields, "type", limit=40)
         if read.what == "click" and word in {"block_suggestion", "dialog_suggestion"}:
             return Reply(200, b'{"options":[]}')
+        if read.what == "click" and word == "view_submission" and (wrong := _window(read.fields)):
+            return _shown({"response_action": "errors", "errors": wrong})
         if read.what == "event" and word == "url_verification":
             challenge = read.fields.get("challenge")
             fit = isinstance(challenge, str) and _CHALLENGE(challenge)
@@ -130,55 +157,22 @@ class Slack:
         return _EMPTY
 
 
-# -- bodies
+def _shown(said: dict[str, Any]) -> Reply:
+    return Reply(200, msgspec.json.encode(said))
 
 
-class _Read(NamedTuple):
-    """What came: ``event``, ``click``, ``command`` or ``ssl_check``, and its fields."""
-
-    what: str
-    fields: dict[str, Any]
-
-
-def _fields(body: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a form, none where it has too many, or is too large, to be one of Slack's.
-
-    Percent signs make a large form cost sixty times its size in memory.
-    """
-    if len(body) > MAX_FORM:
-        return []
+def _window(doc: dict[str, Any]) -> dict[str, str]:
+    """Return what is wrong in the window in which a silence is asked for, by its field."""
+    if wire.text(doc, "view", "callback_id", limit=255) != "silence":
+        return {}
+    typed = wire.text(doc, "view", "state", "values", "matchers", "matchers", "value", limit=MAX_TEXT)
     try:
-        return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError:
-        return []
-
-
-def _read(body: bytes) -> _Read:
-    if body.lstrip()[:1] in {b"{", b"["}:
-        return _Read("event", _document(body, "the body"))
-    fields = dict(_fields(body))
-    if fields.get("ssl_check") == "1":
-        return _Read("ssl_check", {})
-    if "payload" in fields:
-        return _Read("click", _document(fields["payload"].encode(), "'payload'"))
-    if fields.get("command"):
-        return _Read("command", fields)
-    raise Rejected(
-        400,
-        "bad_body",
-        "neither JSON nor a form with 'payload' or 'command': in the app's settings, this URL is for Event "
-        "Subscriptions, Interactivity and Slash Commands only",
-    )
-
-
-def _document(raw: bytes, where: str) -> dict[str, Any]:
-    try:
-        doc = wire.document(raw)
-    except wire.Unreadable as exc:
-        raise Rejected(400, "bad_json", f"{where} is not one of Slack's JSON objects: {exc}") from exc
-    if not wire.text(doc, "type"):
-        raise Rejected(400, "bad_body", f"{where} has no 'type': it is not a request of Slack's")
-    return doc
+        found = matchers.parse(typed)
+    except matchers.MatcherError as exc:
+        return {"matchers": f"{exc}{f' ({exc.hint})' if exc.hint else ''}"[:150]}
+    if all(m.test("") for m in found):
+        return {"matchers": "one of them must not match the empty string, else everything is silenced"}
+    return {}
 
 
 def _recent(stamp: str, now: datetime) -> bool:
@@ -226,7 +220,7 @@ def _interaction(doc: dict[str, Any], body: bytes) -> list[Told]:
         return [_heartbeat(word)]
     by_id = wire.text(doc, "user", "id", limit=100)
     by = wire.text(doc, "user", "username", limit=200) or wire.text(doc, "user", "name", limit=200)
-    click = _Click(word, _foreign(doc), by or by_id, by_id, _ref(doc), _digest(body))
+    click = _Click(word, wire_slack.foreign(doc), by or by_id, by_id, _ref(doc), _digest(body))
     actions = doc.get("actions") if word == "block_actions" else None
     told: list[Told] = []
     if isinstance(actions, list):
@@ -238,12 +232,6 @@ def _interaction(doc: dict[str, Any], body: bytes) -> list[Told]:
     at = _time(wire.text(doc, "action_ts", limit=40))
     name = wire.text(doc, "callback_id", limit=255) or wire.text(doc, "view", "callback_id", limit=255)
     return [_other(click, click.digest, at, name)]
-
-
-def _foreign(doc: dict[str, Any]) -> bool:
-    """True where both workspaces are told and differ; an app of a whole organisation is told no ``team``."""
-    ours, theirs = wire.text(doc, "team", "id", limit=40), wire.text(doc, "user", "team_id", limit=40)
-    return bool(ours and theirs) and ours != theirs
 
 
 def _action(click: _Click, action: Any) -> Told:
@@ -302,72 +290,70 @@ def _digest(body: bytes) -> str:
 # -- commands
 
 
-def _command(fields: dict[str, Any], at: datetime, body: bytes) -> Act:
-    asked, by_id = _asked(fields), wire.text(fields, "user_id", limit=100)
+def _command(command: dict[str, Any], at: datetime, body: bytes) -> Act:
+    asked, by_id = wire_slack.asked(command), wire.text(command, "user_id", limit=100)
     if not by_id:
         raise Rejected(400, "bad_body", "the command has no 'user_id': nobody may do this")
     # a digest: whoever has the trigger itself can open windows in our name for a while
-    trigger, text = fields.get("trigger_id"), _text(fields)
-    number = keys.digest([trigger, by_id, text]) if trigger else _digest(body)
-    return Act(
+    trigger, typed = command.get("trigger_id"), wire_slack.typed(command)
+    number = keys.digest([trigger, by_id, typed] if trigger else [body.decode("utf-8", "replace")])
+    act = Act(
         source="slack",
         event_id=f"slack:{number}",
-        kind=asked.kind if asked else ActKind.OTHER,
-        incident=asked.incident if asked else "",
-        by=wire.text(fields, "user_name", limit=200) or by_id,
+        kind=ActKind.OTHER,
+        by=wire.text(command, "user_name", limit=200) or by_id,
         by_id=by_id,
         at=at,
-        word=wire.text(fields, "command", limit=40),
-        text=text,
-        ref=wire.text(fields, "channel_id", limit=40),
+        word=wire.text(command, "command", limit=40),
+        text=typed,
+        ref=wire.text(command, "channel_id", limit=40),
+    )
+    if asked is None or asked.verb not in _ACTS or _lacking(asked):
+        return act
+    words, to, until = asked.rest, "", None
+    if asked.verb == "assign":
+        words, to = "", wire_slack.person(asked.rest)
+    elif asked.verb == "snooze":
+        length, words = _length(asked.rest)
+        until = at + length if length else None
+    return msgspec.structs.replace(
+        act, kind=_ACTS[asked.verb], incident=asked.incident, text=words, to=to, until=until
     )
 
 
-class _Asked(NamedTuple):
-    """What a command asks for."""
-
-    kind: ActKind
-    incident: str
-
-
-def _text(fields: dict[str, Any]) -> str:
-    """Return what was typed; Slack escapes ``&``, ``<`` and ``>`` in it."""
-    return wire.clean(html.unescape(wire.text(fields, "text", limit=MAX_TEXT)), MAX_TEXT).strip()
+def _length(words: str) -> tuple[timedelta | None, str]:
+    """Return how long is to be put off, and the words behind it."""
+    first, _, rest = words.partition(" ")
+    try:
+        length = durations.parse(first)
+    except durations.DurationError:
+        return None, words
+    return (length if timedelta(0) < length <= LONGEST_SNOOZE else None), rest.strip()
 
 
-def _asked(fields: dict[str, Any]) -> _Asked | None:
-    match = _ASKED(_text(fields))
-    kind = _VERBS.get(match[1].lower()) if match else None
-    incident = _named(match[2]) if match else ""
-    return _Asked(kind, incident) if kind and incident else None
-
-
-def _named(typed: str) -> str:
-    """Return the incident id in ``7f3a9c21b04d55e0.2``, in quotes or not, or at the end of a link, or ""."""
-    token = typed.strip().strip(_QUOTES)
-    if token[:1] == "<" and token[-1:] == ">":  # <https://...|what is shown>
-        token = token[1:-1].partition("|")[0]
-    for link in (token, token.partition("#")[0], token.partition("?")[0]):
-        found = keys.split_incident_id(link.rstrip("/").rpartition("/")[2].strip(_QUOTES).lower())
-        if found:
-            return keys.incident_id(*found)
+def _lacking(asked: Asked) -> str:
+    """Return what a command lacks for its verb, for people; "" where nothing."""
+    if asked.verb == "snooze" and _length(asked.rest)[0] is None:
+        return "Say how long, such as `2h`; 7 days at the most."
+    if asked.verb == "assign" and not wire_slack.person(asked.rest):
+        return "Say whose it is, such as `@ana`."
+    if asked.verb == "note" and not asked.rest:
+        return "Say what is to be noted."
     return ""
 
 
-def _answer(fields: dict[str, Any]) -> str:
-    """Return Slack markup that only the person who typed the command sees."""
-    asked = _asked(fields)
-    if asked:
-        doing = "Acknowledging" if asked.kind is ActKind.ACKNOWLEDGED else "Resolving"
-        return f"{doing} `{asked.incident}`… Its message shows it in a moment, if it is open."
-    name, typed = _quoted(wire.text(fields, "command", limit=40)), _quoted(_text(fields))
+def _answer(command: dict[str, Any]) -> str:
+    """Return Slack markup that only the person who typed sees; "" where the answer comes after a look."""
+    asked = wire_slack.asked(command)
+    if asked is not None:
+        if asked.verb not in _ACTS:
+            return ""
+        doing = f"{_DOING[asked.verb]} `{asked.incident}`…"
+        return _lacking(asked) or f"{doing} Its message shows it in a moment, if it is open."
+    name, typed = _quoted(wire.text(command, "command", limit=40)), _quoted(wire_slack.typed(command))
     lines = [f"I do not know what to do with `{typed}`."] if typed and typed.lower() != "help" else []
-    lines += [
-        "What works:",
-        f"• `{name} ack &lt;incident&gt;` (or `acknowledge`): somebody is on it",
-        f"• `{name} resolve &lt;incident&gt;`: it is over",
-        "An incident is named by its id (`7f3a9c21b04d55e0.2`, at the end of its message) or by a link.",
-    ]
+    lines += ["What works:", *(f"• `{name} {what}`: {does}" for what, does in _HELP)]
+    lines.append("Name an incident by its id (`7f3a9c21b04d55e0.2`, at the end of its message) or by a link.")
     return "\n".join(lines)
 
 

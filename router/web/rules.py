@@ -169,13 +169,20 @@ class Rules:
         """Say why an incident stands as it stands."""
         known(request, set())
         parts = split_incident_id(request.match_info["id"])
-        found = await self._reader.incident(*parts) if parts is not None else None
+        found = await self.explained(*parts) if parts is not None else None
         if found is None:
             raise Rejected(404, "unknown_incident", "no such incident; its id looks like 7f3a9c21b04d55e0.2")
+        return answer(found)
+
+    async def explained(self, group: str, generation: int) -> dict[str, Any] | None:
+        """Return why an incident stands as it stands, None where there is none."""
+        found = await self._reader.incident(group, generation)
+        if found is None:
+            return None
         head, alerts, timeline = found
         ledgers = await self._reader.ledgers([head.service]) if head.service else {}
         scene = explaining.Scene(self._rules.book, self._surrounded.outlook, ledgers, self._clock.now())
-        return answer(explaining.incident(head, alerts, timeline, scene))
+        return explaining.incident(head, alerts, timeline, scene)
 
 
 def _problem(problem: Problem) -> dict[str, Any]:

@@ -152,6 +152,24 @@ class Silences:
             said["replaces"] = made.ended.id
         return await self._answer(said, made.silence)
 
+    async def make(self, matchers_: str, length: timedelta, by: str, comment: str) -> Silence:
+        """Make a silence from now on, asked for in a chat; see :class:`router.ports.Silencer`."""
+        now = self._clock.now()
+        try:
+            found = matchers.parse(matchers_)
+            ends = now + length
+        except (MatcherError, OverflowError) as exc:
+            raise _bad(
+                f"matchers: {_said(exc)}" if isinstance(exc, MatcherError) else "it is too long"
+            ) from None
+        listed = [_Matcher(m.name, m.value, "~" in m.op, not m.op.startswith("!")) for m in found]
+        wish = _checked(_Posted(listed, now, ends, by, comment), now)
+        if len(await self._shared.silences()) >= MOST:
+            raise Rejected(409, "too_many_silences", f"{MOST} silences are kept already: make wider ones")
+        made = silencing.written(None, wish, now).silence
+        await self._put(made)
+        return made
+
     async def expire(self, request: web.Request) -> web.Response:
         """End a silence now; one that has ended is left as it is."""
         known(request, set())

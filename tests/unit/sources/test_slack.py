@@ -296,7 +296,7 @@ def test_a_command_is_an_act():
         by_id="U0DANA001",
         at=NOW - timedelta(seconds=2),
         word="/incident",
-        text=f"ack {INCIDENT}",
+        text="",
         ref="C0ALERTS",
     )
 
@@ -366,6 +366,79 @@ def test_a_command_that_asks_for_nothing_known_is_another_act(text):
     assert (act.kind, act.incident) == (ActKind.OTHER, "")
     assert len(act.text) <= 1000
     assert "\x1b" not in act.text
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "more"),
+    [
+        ("ack {} on it", ActKind.ACKNOWLEDGED, {"text": "on it"}),
+        ("unack {}", ActKind.UNACKNOWLEDGED, {"text": ""}),
+        ("RESOLVE {} rolled &amp; back", ActKind.RESOLVED, {"text": "rolled & back"}),
+        ("snooze {} 2h", ActKind.SNOOZED, {"until": timedelta(hours=2), "text": ""}),
+        ("snooze <https://r.example.com/{}|a b> 1h30m after lunch", ActKind.SNOOZED,
+         {"until": timedelta(minutes=90), "text": "after lunch"}),
+        ("assign {} <@U0123|bo>", ActKind.REASSIGNED, {"to": "bo", "text": ""}),
+        ("assign {} <@U0123>", ActKind.REASSIGNED, {"to": "U0123"}),
+        ("assign {} @team pay", ActKind.REASSIGNED, {"to": "team pay"}),
+        ("note {} the disk is full", ActKind.ANNOTATED, {"text": "the disk is full"}),
+    ],
+)  # fmt: skip
+def test_each_act_has_its_words(text, kind, more):
+    """What stands behind the incident is the note, the person or the time; a time counts from Slack's own."""
+    (act,) = parse(command(text.format(INCIDENT)), {"x-slack-request-timestamp": str(int(NOW.timestamp()))})
+    assert (act.kind, act.incident) == (kind, INCIDENT)
+    for name, value in more.items():
+        assert getattr(act, name) == (NOW + value if name == "until" else value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said_"),
+    [
+        ("snooze {}", "how long"),
+        ("snooze {} soon", "how long"),
+        ("snooze {} 8d", "7 days"),
+        ("snooze {} 0s", "how long"),
+        ("assign {}", "whose"),
+        ("assign {} @", "whose"),
+        ("note {}", "noted"),
+    ],
+)
+def test_what_an_act_lacks_is_said(text, said_):
+    """The person is told, and nothing is done."""
+    body = command(text.format(INCIDENT))
+    assert parse(body)[0].kind is ActKind.OTHER
+    assert said_ in said(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["list", "list payment", "show {}", "why {}", "deploys", "silence {}", "silence {} 2h load test"],
+)
+def test_a_question_is_answered_later(text):
+    """It is told as another act, and the answer comes by the talker."""
+    body = command(text.format(INCIDENT))
+    assert parse(body)[0].kind is ActKind.OTHER
+    assert slack.build().reply({}, body).body == b""
+
+
+def silence_window(matchers):
+    doc = opened("view-submission")
+    doc["view"]["callback_id"] = "silence"
+    doc["view"]["state"]["values"] = {"matchers": {"matchers": {"value": matchers}}}
+    return click(doc)
+
+
+@pytest.mark.parametrize("matchers", ["a", 'a=~"("', 'a!="b"', "", "x" * 5000])
+def test_a_window_says_what_is_wrong_in_it(matchers):
+    """It stays open, with the trouble below the field; nothing is silenced."""
+    answer = json.loads(slack.build().reply({}, silence_window(matchers)).body)
+    assert answer["response_action"] == "errors"
+    assert 0 < len(answer["errors"]["matchers"]) <= 150
+
+
+def test_a_window_that_is_right_closes():
+    """An empty answer closes it."""
+    assert slack.build().reply({}, silence_window('service="pay", env=~"a|b"')).body == b""
 
 
 def test_entities_are_undone_in_what_is_kept():
@@ -498,8 +571,9 @@ def test_the_answer_promises_no_check_of_rights():
 def test_help_says_what_works(text):
     """With no words or with help the person sees the commands, under the name that the app gave them."""
     answer = said(command(text, command="/page"))
-    assert "`/page ack &lt;incident&gt;`" in answer
-    assert "`/page resolve &lt;incident&gt;`" in answer
+    for verb in ("list", "show", "why", "ack", "resolve", "snooze", "assign", "note", "silence", "deploys"):
+        assert f"`/page {verb} " in answer
+    assert "`/page ack &lt;incident&gt; [note]`" in answer
     assert "I do not know" not in answer
 
 
