@@ -39,6 +39,7 @@ from router.web.operations import Scope
 from router.web.rules import Rules
 from router.web.server import Health, make_app
 from router.web.silences import Silences
+from router.web.talking import Talking
 from router.web.tap import Tap
 from router.web.webhooks import Ears, Webhooks
 from router.work.delivery import Deliveries
@@ -239,15 +240,17 @@ class App:
     async def _listen(self, reader: RedisReader) -> None:
         s = self.settings
         tap, drivers = Tap(self.metrics.captures), self.drivers
+        rules_ = Rules(self.rulebooks, self.lookout, reader, self.clock)
+        silences = Silences(self.shared, reader, self.clock, self.lookout.refresh)
+        self.talking = Talking(drivers.talkers(reader, silences, rules_.explained), self.tasks)
         webhooks = Webhooks(
             drivers.sources, drivers.secrets, self.door, self.clock, self.metrics, Limits(s.max_body),
-            Ears(self.senders, tap),
+            Ears(self.senders, tap, self.talking),
         )  # fmt: skip
-        rules_ = Rules(self.rulebooks, self.lookout, reader, self.clock)
         parts: list[Part] = [
             Incidents(reader, self.door, self.clock, lambda: rules_.banner),
             rules_,
-            Silences(self.shared, reader, self.clock, self.lookout.refresh),
+            silences,
             Letters(reader, self.door, drivers.sources, self.clock),
         ]
         access = Access(self._tokens(), self.loopback)
@@ -320,6 +323,8 @@ class App:
                 await self.leases.release_all()
             if hasattr(self, "senders"):
                 await self.senders.flush()  # else nobody knows who was heard since its last turn
+            if hasattr(self, "talking"):
+                await self.talking.close()
             await self.drivers.close()
             for link in self.links:
                 await link.close()

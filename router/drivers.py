@@ -7,23 +7,23 @@ rulebook here, before it comes into force; ``follow`` takes it.
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.kit import loader
 from router.model.errors import ConfigError, Problem
-from router.ports import NotifierContext, NotifierSpec, PollerContext
+from router.ports import Asking, NotifierContext, NotifierSpec, PollerContext, TalkContext
 from router.work.people import People
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from router.model.deliveries import Manners
-    from router.ports import Clock, Notifier, Poller, Source
+    from router.ports import Clock, Notifier, Poller, Reader, Silencer, Source, Talker
     from router.rulebook.book import Rulebook, Target
     from router.settings import Settings
 
 V = TypeVar("V")
-SOURCES, NOTIFIERS, POLLERS = "router.sources", "router.notify", "router.poll"
+SOURCES, NOTIFIERS, POLLERS, TALKERS = "router.sources", "router.notify", "router.poll", "router.talk"
 
 
 def notifier_specs() -> dict[str, NotifierSpec]:
@@ -98,6 +98,20 @@ class Drivers:
     def notifier(self, target: Target) -> Notifier:
         """Return who tells this target: its own notifier, or the log where credentials are missing."""
         return self.notifiers["log" if target.id in self.log_only else target.kind]
+
+    def talkers(
+        self, reader: Reader, silencer: Silencer, explain: Callable[[str, int], Awaitable[Any]]
+    ) -> dict[str, Talker]:
+        """Return who answers people, by the source that they ask through."""
+        found: dict[str, Talker] = {}
+        for kind in loader.kinds(TALKERS):
+            vendor: object = self.notifiers.get(kind)
+            ask = vendor.ask if isinstance(vendor, Asking) else _nobody_to_ask
+            settings = {"slack_api_url": self._settings.slack_api_url}
+            found[kind] = loader.load(TALKERS, kind)(
+                TalkContext(self._clock, settings, reader, silencer, ask, explain)
+            )
+        return found
 
     async def close(self) -> None:
         """Give back threads and connections."""
@@ -177,6 +191,11 @@ class Drivers:
                 for target, lack in self._without_credentials(book).items()
             ]
         return problems
+
+
+async def _nobody_to_ask(method: str, args: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG001
+    """Answer as an API that nobody has."""
+    return "not_supported", {}
 
 
 def _replace(old: dict[str, V], new: Mapping[str, V]) -> None:

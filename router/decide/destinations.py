@@ -69,12 +69,17 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
 
 
 def known_at(head: Incident, kind: str, book: Rulebook) -> Incident:
-    """Return the head after something that people did at that vendor: it is not told of it.
+    """Return the head after something that people did at that vendor: its page is not told of it.
 
+    A message is ours to edit, wherever its button was pressed; a page's state is the vendor's own.
     With several targets of the vendor nobody says at which one it was done: then all are told, which is
     harmless where it is known.
     """
-    named = [name for name in head.destinations if (t := book.target(name)) is not None and t.kind == kind]
+    named = [
+        name
+        for name, each in head.destinations.items()
+        if each.lane is Lane.PAGE and (t := book.target(name)) is not None and t.kind == kind
+    ]
     if len(named) != 1 or not head.destinations[named[0]].due:
         return head
     old = head.destinations[named[0]]

@@ -35,11 +35,12 @@ MOST: Final = 25
 
 
 class Done(StrEnum):
-    """What came of an act in a person's name."""
+    """What came of an act in a person's name; LOST: it may have been taken."""
 
     DONE = "done"
     NOT_FOUND = "not_found"
     NO_SUCH_PERSON = "no_such_person"
+    LOST = "lost"
     FAILED = "failed"
 
 
@@ -159,6 +160,8 @@ def _refused(exc: Any, event: str) -> Done:
         parts = [error.get("message", ""), *(error.get("errors") or [])]
         words = text.line(" ".join(map(str, parts)), 200)
     log.warning(event, status=status, said=words or type(exc.__cause__).__name__)
+    if exc.response is None:
+        return Done.LOST
     if status == 400 and "user" in words.lower():
         return Done.NO_SUCH_PERSON
     return Done.FAILED

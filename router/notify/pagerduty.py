@@ -86,7 +86,8 @@ class PagerDuty:
         if done is Done.DONE:
             return Delivered(ref=job.incident.id)
         outcome = await self._send(what, "/v2/enqueue", job.options, render_event(job))
-        if done is not None and who is not None and isinstance(outcome, Delivered):
+        noted = done not in {None, Done.LOST}  # what may have been done in a name needs no note besides
+        if noted and who is not None and isinstance(outcome, Delivered):
             await self._noted(what, job, who)
         return outcome
 
@@ -101,8 +102,10 @@ class PagerDuty:
             acting = Acting(job.incident.id, job.destination.want.value, email, pages)
             async with asyncio.timeout(0.5 * self._timeout_s):
                 return await self._threads.run(f"{what}|rest", self._rest.act, acting)
-        except (NotStarted, TimeoutError):
+        except NotStarted:
             return Done.FAILED
+        except TimeoutError:
+            return Done.LOST
 
     async def _noted(self, what: str, job: IncidentJob, who: Person) -> None:
         """Say who it was; the state is right without, so a failure is only logged."""

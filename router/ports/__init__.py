@@ -72,8 +72,8 @@ __all__ = [
     "Surroundings",
     "SwitchedOff",
     "Taken",
+    "Taking",
     "TalkContext",
     "Talker",
     "TalkerFactory",
-    "Taking",
 ]

@@ -59,11 +59,26 @@ class Hearing(Protocol):
         """An authentic delivery could not be read, or not wholly."""
 
 
+class Answering(Protocol):
+    """Told of every delivery that was taken; answers people later. Costs no time."""
+
+    def taken(self, source: str, body: bytes) -> None:
+        """An authentic delivery is durable."""
+
+
+class Mute:
+    """Answers nobody."""
+
+    def taken(self, source: str, body: bytes) -> None:
+        """Do nothing."""
+
+
 class Ears(NamedTuple):
     """Who else wants to know of deliveries."""
 
     hearing: Hearing
     tap: Tap
+    talking: Answering = Mute()
 
 
 class Webhooks:
@@ -84,7 +99,7 @@ class Webhooks:
     ) -> None:
         self._sources, self._secrets, self._intake = sources, secrets, intake
         self._clock, self._metrics, self._limits = clock, metrics, limits
-        self._hearing, self._tap = ears
+        self._hearing, self._tap, self._talking = ears
         self._said_closed: dict[str, float] = {}
         self._kept_on: date | None = None
         self._kept = 0
@@ -164,6 +179,7 @@ class Webhooks:
             await self._bury(source, headers, body, "; ".join(troubles))
             self._hearing.unreadable(kind)
         self._hearing.heard(kind, told)
+        self._talking.taken(kind, body)
         if speaking is not None and (reply := speaking.reply(headers, body)) is not None:
             return _said(reply)
         text = f'{{"status":"accepted","accepted":{taken.accepted},"repeated":{taken.repeated}}}\n'

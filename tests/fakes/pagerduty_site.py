@@ -58,6 +58,7 @@ class FakePagerDutySite(FakePagerDuty):
         self.sites: dict[int, Site] = {}  # by the place in self.incidents
         self.rest: list[tuple[str, str, str, dict[str, Any]]] = []  # method, path, From, body
         self.rest_faults: list[int] = []
+        self.lose = ""  # do the next request of this method, and let its answer be lost
         self.told: list[tuple[str, int]] = []  # event type, the router's answer
         self._count = 0
         self._telling: set[asyncio.Task[None]] = set()
@@ -130,7 +131,11 @@ class FakePagerDutySite(FakePagerDuty):
         one = next((each for each in self.incidents if self.site(each).id == number), None)
         if one is None:
             return answer(404, {"error": {"message": "Not Found", "code": 2100}})
-        return self._noted(one, sender, doc) if path.endswith("/notes") else self._changed(one, sender, doc)
+        done = self._noted(one, sender, doc) if path.endswith("/notes") else self._changed(one, sender, doc)
+        if self.lose == request.method:
+            self.lose = ""
+            self.drop_after_processing()
+        return done
 
     def _refused(self, request: web.Request, sender: str) -> web.Response | None:
         """Return the refusal of whoever may not do this, or did not say who it is."""

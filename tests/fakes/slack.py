@@ -224,10 +224,30 @@ def block_ok(block: Any) -> bool:
         fields = block.get("fields", [])
         body = text_ok(block["text"], 3000) if "text" in block else bool(fields)
         return body and len(fields) <= 10 and all(text_ok(f, 2000) for f in fields)
+    if kind == "actions":
+        elements = block.get("elements", [])
+        names = {e.get("action_id") for e in elements}
+        return 0 < len(elements) <= 25 and len(names) == len(elements) and all(map(button_ok, elements))
     if kind == "context":
         elements = block.get("elements", [])
         return 0 < len(elements) <= 10 and all(text_ok(e, math.inf) for e in elements)
     return False
+
+
+def button_ok(button: Any) -> bool:
+    """Tell whether a button keeps to its limits, and a question before it, too."""
+    if button.get("type") != "button" or not 0 < len(str(button.get("action_id", ""))) <= 255:
+        return False
+    plain = button.get("text", {}).get("type") == "plain_text" and text_ok(button["text"], 75)
+    if (
+        not plain
+        or len(button.get("value", "")) > 2000
+        or button.get("style") not in {None, "primary", "danger"}
+    ):
+        return False
+    asks = button.get("confirm")
+    limits = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
+    return asks is None or all(text_ok(asks.get(name), limit) for name, limit in limits.items())
 
 
 def text_ok(text: Any, limit: float) -> bool:

@@ -235,3 +235,9 @@ def test_with_two_targets_of_a_vendor_both_are_told() -> None:
     ask(world, CommandKind.ACKNOWLEDGE, via="pagerduty")
     assert world.target(PAGE).due
     assert world.target("ops/pagerduty/1").due
+
+
+def test_a_message_is_edited_wherever_its_button_was_pressed(world: World) -> None:
+    """What was done in Slack is no state of Slack's: the message is ours to edit."""
+    ask(world, CommandKind.ACKNOWLEDGE, via="slack")
+    assert world.target(CHAT).due

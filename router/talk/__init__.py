@@ -1,0 +1,1 @@
+"""One file per chat in which people ask the router something."""
