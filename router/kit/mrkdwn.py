@@ -20,9 +20,14 @@ def escape(value: str, limit: int) -> str:
     return fit(shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"), limit)
 
 
+def units(markup: str) -> int:
+    """Return the length as Slack counts it: in UTF-16."""
+    return len(markup.encode("utf-16-le", "surrogatepass")) // 2
+
+
 def fit(markup: str, limit: int) -> str:
     """Return at most ``limit`` UTF-16 units of escaped text, cut outside entities."""
-    if len(markup.encode("utf-16-le")) // 2 <= limit:
+    if units(markup) <= limit:
         return markup
     cut = markup.encode("utf-16-le")[: 2 * (limit - 1)].decode("utf-16-le", "ignore")
     start = cut.rfind("&", max(0, len(cut) - 5))

@@ -123,6 +123,8 @@ def _facts(incident: Incident) -> dict[str, Any]:
         "Alerts": f"{incident.firing} firing, {incident.resolved} resolved",
         "Since": f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "",
         "Acknowledged by": incident.acknowledged_by,
+        "Put off until": f"{incident.snoozed_until:%Y-%m-%d %H:%M} UTC" if incident.snoozed_until else "",
+        "Assigned to": incident.assigned_to,
         "Resolved by": incident.resolved_by if incident.state is State.RESOLVED else "",
     }
     shown = [_mrkdwn(f"*{name}*\n{escape(value, 150)}") for name, value in facts.items() if value]

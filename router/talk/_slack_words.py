@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from router.decide import silencing
 from router.kit import text
-from router.kit.mrkdwn import escape, fit
+from router.kit.mrkdwn import escape, fit, units
 from router.model.incidents import State
 from router.model.silences import SilenceMatcher
 
@@ -153,7 +153,7 @@ def window(head: Incident, private: str) -> dict[str, Any]:
 
 def fit_plain(words: str) -> str:
     """Return a field's initial text; what is too long is left to the person, since a part means another."""
-    return words if len(words) <= 2500 else ""
+    return words if units(words) <= 2500 else ""
 
 
 def _input(name: str, label: str, element: dict[str, Any]) -> dict[str, Any]:
@@ -177,9 +177,9 @@ def _bounded(lines: Iterable[str], last: str) -> str:
     """Return as many lines as an answer may have."""
     shown_, room = [], MOST - len(last) - 3
     for line in lines:
-        if len(line) + 1 > room:
+        if units(line) + 1 > room:
             last = last or "…"
             break
-        room -= len(line) + 1
+        room -= units(line) + 1
         shown_.append(line)
     return "\n".join([*shown_, last] if last else shown_)

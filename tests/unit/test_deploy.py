@@ -200,3 +200,28 @@ def test_the_example_for_alertmanager_is_one_that_it_takes() -> None:
             ["amtool", "check-config", str(file)], capture_output=True, text=True, check=False, timeout=30
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_slack_app_asks_for_what_is_used() -> None:
+    """The manifest has both commands, buttons, all scopes that calls need, and one address of ours."""
+    manifest = yaml.safe_load((ROOT / "deploy/slack/manifest.yaml").read_text())
+    commands = manifest["features"]["slash_commands"]
+    assert [c["command"] for c in commands] == ["/incident", "/router"]
+    interactivity = manifest["settings"]["interactivity"]
+    urls = {interactivity["request_url"], *(c["url"] for c in commands)}
+    assert urls == {"https://router.example.com/webhooks/slack"}
+    assert interactivity["is_enabled"] is True
+    needed = {
+        "chat:write",
+        "channels:history",
+        "groups:history",
+        "commands",
+        "users:read",
+        "users:read.email",
+    }
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed | {"users:read.email"}
+    for command in commands:
+        assert len(command["description"]) <= 2000
+        assert command["should_escape"] is True  # else a person's name in assign cannot be told from text
+    assert len(manifest["display_information"]["name"]) <= 35
+    assert len(manifest["display_information"]["description"]) <= 140

@@ -30,12 +30,16 @@ GOLDEN = Path(__file__).parent / "golden"
 SPEC = Path(__file__).resolve().parents[4] / "shared" / "specs" / "slack-web-api-swagger2.json"
 OPTIONS = Options(channel="C0ALERTS")
 ACKED = samples.incident(state=State.ACKNOWLEDGED, acknowledged_by="bob <bob@example.com>")
+SNOOZED = samples.incident(
+    state=State.ACKNOWLEDGED, acknowledged_by="ana", assigned_to="bo", snoozed_until=samples.ONSET
+)
 DONE = samples.incident(state=State.RESOLVED, firing=0, resolved=4, resolved_by="alertmanager")
 CLEARED = samples.incident(suspects=(samples.suspect(score=-4.0),), truncated=7)
 
 MESSAGES: dict[str, Any] = {
     "slack-triggered": lambda: samples.job(OPTIONS),
     "slack-acknowledged": lambda: samples.job(OPTIONS, ACKED, want=Want.ACKNOWLEDGED),
+    "slack-put-off": lambda: samples.job(OPTIONS, SNOOZED, want=Want.ACKNOWLEDGED),
     "slack-resolved": lambda: samples.job(OPTIONS, DONE, want=Want.RESOLVED),
     "slack-cleared-truncated": lambda: samples.job(OPTIONS, CLEARED),
 }
@@ -68,11 +72,38 @@ async def notifier(vendor: FakeSlack, clock: samples.ManualClock) -> AsyncIterat
 @pytest.mark.parametrize("name", MESSAGES)
 def test_golden(name: str) -> None:
     """Each message is rendered as its golden file says (UPDATE_GOLDEN=1 writes the files anew)."""
-    text, blocks = render_message(MESSAGES[name]())
+    text, blocks = render_message(MESSAGES[name](), buttons=True)
     file, got = GOLDEN / f"{name}.json", {"text": text, "blocks": blocks}
     if os.environ.get("UPDATE_GOLDEN"):
         file.write_text(json.dumps(got, indent=2, ensure_ascii=False) + "\n", "utf-8")
     assert got == json.loads(file.read_text("utf-8"))
+
+
+def test_buttons_are_there_where_somebody_listens() -> None:
+    """None of them without, none on what is over; what can be done follows the state."""
+
+    def actions(job: Any, *, buttons: bool = True) -> list[str]:
+        _, blocks = render_message(job, buttons=buttons)
+        return [e["action_id"] for b in blocks if b["type"] == "actions" for e in b["elements"]]
+
+    assert actions(MESSAGES["slack-triggered"](), buttons=False) == []
+    assert actions(MESSAGES["slack-triggered"]()) == ["acknowledge", "resolve", "silence", "why"]
+    assert actions(MESSAGES["slack-acknowledged"]()) == ["unacknowledge", "resolve", "silence", "why"]
+    assert actions(MESSAGES["slack-resolved"]()) == []
+
+
+@pytest.mark.parametrize(
+    ("heard", "wanted", "shown"), [("true", True, True), ("", True, False), ("true", False, False)]
+)
+async def test_a_button_that_nobody_hears_is_not_shown(
+    vendor: FakeSlack, heard: str, wanted: bool, shown: bool
+) -> None:
+    """A click that nobody takes would fail silently; an option leaves them out."""
+    one = Slack(samples.context(slack_api_url=vendor.url, slack_bot_token=TOKEN, slack_heard=heard))
+    await one.send(samples.job(Options(channel="C0ALERTS", buttons=wanted)))
+    await one.close()
+    (message,) = vendor.messages()
+    assert any(b["type"] == "actions" for b in message.blocks) is shown
 
 
 def test_escape_shows_and_does_nothing_else() -> None:
@@ -103,7 +134,8 @@ def strings(blocks: list[dict[str, Any]]) -> list[str]:
     found = []
     for block in blocks:
         for part in [block.get("text"), *block.get("fields", []), *block.get("elements", [])]:
-            found += [part["text"]] if part else []
+            text = part["text"] if part else ""
+            found.append(text if isinstance(text, str) else text["text"])  # of a button it is an object
     return found
 
 
@@ -123,7 +155,7 @@ def test_any_text_keeps_to_the_limits(words: str, pairs: dict[str, str], size: i
     )  # fmt: skip
     members = [samples.alert(n, {**pairs, "big": words}) for n in range(30)]
     text, blocks = render_message(
-        samples.job(OPTIONS, head, members=members, links={words: "https://example.com/"})
+        samples.job(OPTIONS, head, members=members, links={words: "https://example.com/"}), buttons=True
     )
     assert content_problem({"text": text, "blocks": blocks}) == ""
     assert units(text) <= MAX_TEXT
@@ -142,7 +174,7 @@ def test_the_biggest_message_is_degraded_by_itself() -> None:
     s = samples.suspect(version=big, author=big, title=big)
     head = samples.incident(title=big, annotations={"summary": big, "description": big}, suspects=(s, s, s))
     members = [samples.alert(n, {f"l{i}": '"\\' * 100 for i in range(20)}) for n in range(30)]
-    text, blocks = render_message(samples.job(OPTIONS, head, members=members))
+    text, blocks = render_message(samples.job(OPTIONS, head, members=members), buttons=True)
     assert content_problem({"text": text, "blocks": blocks}) == ""
 
 
