@@ -36,6 +36,7 @@ from router.web.bodies import Limits
 from router.web.incidents import Incidents
 from router.web.letters import Letters
 from router.web.operations import Scope
+from router.web.reconciliation import Reconciliation
 from router.web.rules import Rules
 from router.web.server import Health, make_app
 from router.web.silences import Silences
@@ -48,6 +49,7 @@ from router.work.engine import Engine
 from router.work.leases import Leases
 from router.work.lookout import Lookout
 from router.work.polling import Polling
+from router.work.reconciling import Reconciling
 from router.work.rulebooks import Rulebooks
 from router.work.senders import Senders
 from router.work.silence_watch import SilenceWatch
@@ -151,6 +153,10 @@ class App:
         self.senders.judges = lambda: 0 in self.engine.partitions
         self.silence_watch = SilenceWatch(self.shared, reader, self.door, self.clock)
         self.silence_watch.judges = self.senders.judges
+        self.reconciling = Reconciling(
+            self.shared, reader, self.door, lambda: self.book, self.clock, self.metrics
+        )
+        self.reconciling.judges = self.senders.judges
         self.leases.busy, self.leases.leave = self.deliveries.busy, self.deliveries.leave
         await self.leases.turn()
         self.tasks.keep("door", self.door.run)
@@ -159,6 +165,7 @@ class App:
         self.tasks.keep("replicas", self._watch_replicas)
         self.tasks.keep("senders", self.senders.run)
         self.tasks.keep("silences", self.silence_watch.run)
+        self.tasks.keep("reconcile", self.reconciling.run)
         self.tasks.keep("lookout", self.lookout.run)
         self.tasks.keep("rules", self.rulebooks.run)
         for poller in self.drivers.pollers:
@@ -177,7 +184,7 @@ class App:
             poller, self.drivers.sources[poller.source], self.door, self.senders, self.clock, self.metrics,
             self.settings.poll_seconds,
         )  # fmt: skip
-        polling.mine = lambda: 0 in self.engine.partitions
+        polling.mine, polling.surveyed = self.senders.judges, self.reconciling.surveyed
         self.pollings.append(polling)
         self.tasks.keep(f"poll-{poller.kind}", polling.run)
 
@@ -251,6 +258,7 @@ class App:
             Incidents(reader, self.door, self.clock, lambda: rules_.banner),
             rules_,
             silences,
+            Reconciliation(self.shared),
             Letters(reader, self.door, drivers.sources, self.clock),
         ]
         access = Access(self._tokens(), self.loopback)

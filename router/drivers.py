@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from router.settings import Settings
 
 V = TypeVar("V")
+#: APIs that many run without a token.
+_OPEN_APIS = {"alertmanager_api"}
 SOURCES, NOTIFIERS, POLLERS, TALKERS = "router.sources", "router.notify", "router.poll", "router.talk"
 
 
@@ -126,8 +128,9 @@ class Drivers:
         context = PollerContext(self._clock, chosen, lambda: self._projects)
         made: list[Poller] = [loader.load(POLLERS, kind)(context) for kind in loader.kinds(POLLERS)]
         has = {p.kind: (bool(chosen[f"{p.kind}_url"]), bool(chosen[f"{p.kind}_token"])) for p in made}
-        self.polled = {kind for kind, (url, token) in has.items() if url and token}
-        lacking = [k.upper() for k, (url, token) in has.items() if url and not token and k != "pagerduty_api"]
+        self.polled = {kind for kind, (url, token) in has.items() if url and (token or kind in _OPEN_APIS)}
+        may_lack = {"pagerduty_api", *_OPEN_APIS}
+        lacking = [k.upper() for k, (url, token) in has.items() if url and not token and k not in may_lack]
         text, hint = "is empty, and the address of that API is set", "set both, or neither"
         problems = [Problem("environment", f"ROUTER_{k}_TOKEN", text, hint) for k in lacking]
         if problems:

@@ -1,4 +1,4 @@
-"""``router incident``: list and show incidents, act on them, keep one as a post-mortem's beginning.
+"""``router incident``: list and show incidents, act on them, keep one. ``router reconcile``: what is stuck.
 
 All of them ask a running router, by ``--url`` and ``--token`` as the other commands do. An act names its
 person by ``--by`` (else USER). An incident's id may be shortened to its beginning as long as only one open
@@ -331,3 +331,45 @@ async def _id(remote: Remote, given: str) -> str:
     found, _ = await _listed(remote, "open", "", 10_000)
     fitting = [one["id"] for one in found if one["id"].startswith(given.lower())]
     return fitting[0] if len(fitting) == 1 else given
+
+
+# --- what is stuck ----------------------------------------------------------------------------------
+
+
+class _Report(TypedDict):
+    at: str | None
+    asked: list[str]
+    differences: list[dict[str, Any]]
+
+
+@click.command()
+@as_
+@asks
+def reconcile(output: str, url: str, token: str) -> None:
+    """Show where incidents stand otherwise at Alertmanager or PagerDuty, and what is done about it.
+
+    The rules say what is done (reconcile:); with dry_run: true nothing is, and this says what would be.
+
+    Example: router reconcile
+    """
+    found = run(lambda r: r.get("/api/v1/reconcile", _Report), url, token)
+    if output == "json":
+        click.echo(json.dumps(found))
+        return
+    if found["at"] is None:
+        click.echo("nobody has looked in the last hour", err=True)
+        return
+    rows = [
+        (d["incident"], d["kind"], str(d["since"])[:19], _did(d), line(str(d["text"]), 200))
+        for d in found["differences"]
+    ]
+    table(("INCIDENT", "KIND", "SINCE (UTC)", "ACTION", "WHAT"), rows)
+    asked = ", ".join(found["asked"]) or "neither Alertmanager nor PagerDuty"
+    click.echo(f"{len(rows)} difference(s); asked: {asked}; {found['at'][:19]} UTC", err=True)
+
+
+def _did(difference: dict[str, Any]) -> str:
+    """Return what is done, and what would be in a dry run."""
+    action, would = difference["action"], difference["would"]
+    said = action if action == would else f"{action} (would {would})"
+    return f"{said}, done" if difference["mended"] else said

@@ -140,6 +140,15 @@ class Settings(BaseSettings):
     pagerduty_from: Email = _setting(
         "", "e-mail", "PagerDuty user who notes on whose behalf the router acted. Empty: no notes."
     )
+    alertmanager_api_url: Url = _setting(
+        "", "URL", "Alertmanager's API, asked for alerts that ended untold. Empty: not asked."
+    )
+    alertmanager_api_token: SecretStr = _setting(
+        _NONE, "secret", "Bearer token of that API. Empty: none is sent.", secret=True
+    )
+    alertmanager_api_external_url: str = _setting(
+        "", "URLs", "Its `--web.external-url`, all of a pair's. Empty: the address above."
+    )
     gitlab_api_url: Url = _setting(
         "", "URL", "GitLab's address, to poll for deployments that its webhooks lost. Empty: not polled."
     )

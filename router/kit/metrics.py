@@ -63,6 +63,9 @@ class Metrics:
         )
         self.captures = Gauge(f"{n}_captures", "Who listens to deliveries now", registry=r)
         self.polls = Counter(f"{n}_polls", "Polls of APIs by result", ["poller", "result"], registry=r)
+        self.reconciled = Counter(
+            f"{n}_reconciled", "Stuck incidents that were mended", ["kind", "action"], registry=r
+        )
         self.senders_wrong = Gauge(
             f"{n}_senders_in_trouble", "Senders that are silent, turned away or unreadable", registry=r
         )

@@ -87,7 +87,7 @@ class Api:
         self._headers, self._words, self._bounds, self._ca_file = headers, words, bounds, ca_file
         self._session: aiohttp.ClientSession | None = None
 
-    async def document(self, path: str, **query: str) -> dict[str, Any]:
+    async def document(self, path: str, **query: str | tuple[str, ...]) -> dict[str, Any]:
         """Return the JSON object that a GET of this path under the address gives.
 
         Raises:
@@ -98,7 +98,7 @@ class Api:
             return found
         raise self._unlike("object")
 
-    async def array(self, path: str, **query: str) -> list[Any]:
+    async def array(self, path: str, **query: str | tuple[str, ...]) -> list[Any]:
         """Return the JSON array that a GET of this path under the address gives.
 
         Raises:
@@ -114,7 +114,7 @@ class Api:
         if self._session is not None:
             await self._session.close()
 
-    async def _get(self, path: str, query: Mapping[str, str]) -> Any:
+    async def _get(self, path: str, query: Mapping[str, str | tuple[str, ...]]) -> Any:
         """Return the JSON of an answer, None where it is no JSON."""
         try:
             async with self._opened().get(

@@ -1,8 +1,8 @@
-"""PagerDuty's REST API, asked whether it still sends webhooks to us.
+"""PagerDuty's REST API, asked whether it still sends webhooks to us, and which incidents are open there.
 
 It switches a subscription off for a day after a few events that could not be delivered, and then what
 people do there is not heard. What it did not send cannot be asked for in the form of webhooks, so this
-poller brings no bodies.
+poller brings no bodies; what is open there goes to the reconciler.
 
 Needs an API key that may read; a read-only one does. Fields: PagerDuty/api-schema, ``WebhookSubscription``.
 """
@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from router.kit import wire
+from router.model import keys
 from router.model.errors import PollFailed
 from router.poll import _http
-from router.ports import Fetched, SwitchedOff
+from router.ports import Fetched, Survey, SwitchedOff
 
 if TYPE_CHECKING:
     from router.ports import PollerContext, PollerFactory
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 #: As many as the API gives at once.
 PER_PAGE: Final = 100
 MAX_PAGES: Final = 5
+#: The API pages no further than 10,000.
+MAX_INCIDENT_PAGES: Final = 20
+_OPEN: Final = {"statuses[]": ("triggered", "acknowledged")}
 
 
 class Limits(NamedTuple):
@@ -49,7 +53,7 @@ _WORDS: Final = _http.Words(
     trust="look for what stands between us and PagerDuty",
     fewer=_ADDRESS,
     otherwise="see status.pagerduty.com",
-    advice={403: f"the key may not read webhook subscriptions; {_KEY}", 404: _ADDRESS},
+    advice={403: f"the key may not read webhook subscriptions or incidents; {_KEY}", 404: _ADDRESS},
 )
 
 
@@ -80,11 +84,27 @@ class PagerDutyApi:
             PollFailed: PagerDuty did not answer as it should.
         """
         found, whole = await self._subscriptions()
+        survey = await self._incidents()
         ours = [one for one in found if self._is_ours(one)]
         if not ours and not whole:
-            return Fetched()
+            return Fetched(survey=survey)
         off = [SwitchedOff(self.source, f"{_name(one)} {how}") for one in ours if (how := _how(one))]
-        return Fetched(asked=frozenset({self.source}), off=off)
+        return Fetched(asked=frozenset({self.source}), off=off, survey=survey)
+
+    async def _incidents(self) -> Survey:
+        """Return which incidents of ours are open there, by the key that we gave them."""
+        names: set[str] = set()
+        for page in range(MAX_INCIDENT_PAGES):
+            place = {"limit": str(PER_PAGE), "offset": str(page * PER_PAGE)}
+            answer = await self._api.document("incidents", **place, **_OPEN)
+            listed = answer.get("incidents")
+            if not isinstance(listed, list):
+                raise PollFailed(f"the answer of {self._api.url} is not a list of incidents; {_ADDRESS}")
+            ours = (keys.split_incident_id(wire.text(one, "incident_key", limit=255)) for one in listed)
+            names |= {keys.incident_id(*one) for one in ours if one is not None}
+            if answer.get("more") is not True:
+                return Survey("pagerduty", frozenset(names), whole=True)
+        return Survey("pagerduty", frozenset(names), whole=False)
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -14,6 +14,7 @@ from router.ports.senders import (
     Source,
     SourceFactory,
     Speaking,
+    Survey,
     SwitchedOff,
 )
 from router.ports.storage import (
@@ -70,6 +71,7 @@ __all__ = [
     "Speaking",
     "Store",
     "Surroundings",
+    "Survey",
     "SwitchedOff",
     "Taken",
     "Taking",

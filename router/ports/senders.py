@@ -80,6 +80,23 @@ class SwitchedOff:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """What is open at another side, for the reconciler.
+
+    Args:
+        side: ``alertmanager`` or ``pagerduty``.
+        open: the keys of alerts (``am:<fingerprint>``), or our ids of incidents.
+        whole: this is all that is open there.
+        origins: the external URLs by which its deliveries are known; () where all are its.
+    """
+
+    side: str
+    open: frozenset[str]
+    whole: bool
+    origins: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """What one poll brought.
 
@@ -90,6 +107,7 @@ class Fetched:
     bodies: Sequence[bytes] = ()
     asked: frozenset[str] = frozenset()
     off: Sequence[SwitchedOff] = ()
+    survey: Survey | None = None
 
 
 @runtime_checkable

@@ -21,6 +21,12 @@ class Surroundings(Protocol):
     async def put_silences(self, changes: Mapping[str, bytes | None]) -> None:
         """Write silences, or drop them (None); each one is atomic by itself, the last word counts."""
 
+    async def put_report(self, report: bytes) -> None:
+        """Write what the reconciler found; kept for an hour."""
+
+    async def report(self) -> bytes:
+        """Return what the reconciler found last, b"" where it has not looked lately."""
+
     async def rules(self, seen: str = "") -> tuple[str, bytes]:
         """Return the version and content of the rules in force; ("", b"") where none were published.
 

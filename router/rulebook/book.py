@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from router.model.events import DeployReport, OriginKind, Severity
 from router.rulebook import places, relabel
 from router.rulebook.conditions import Facts
+from router.rulebook.reconcile import Reconcile
 from router.rulebook.tree import Node, Route, Tree, explain
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Rulebook:
     people: Mapping[tuple[str, str], str] = field(default_factory=dict)
     relabel: tuple[relabel.Rule, ...] = ()
     muting: Muting = field(default_factory=Muting)
+    reconcile: Reconcile = field(default_factory=Reconcile)
     retention: timedelta = timedelta(days=7)  # of resolved incidents; from the settings, not from a file
     _index: _Index = field(init=False, repr=False, compare=False)
 

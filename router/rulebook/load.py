@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from router.model.errors import ConfigError, Problem
 from router.model.events import Severity
-from router.rulebook import catalogue, durations, mappings, relabel, senders, times, yaml_loader
+from router.rulebook import catalogue, durations, mappings, reconcile, relabel, senders, times, yaml_loader
 from router.rulebook import sheets as sheets_
 from router.rulebook.book import Attribution, LabelNames, Muting, Receiver, Rulebook, Service
 from router.rulebook.durations import DurationError
@@ -173,6 +173,8 @@ def _assemble(
     ]
     muting = _muting(sheets, intervals, problems)
     people = _people(sheets, problems)
+    document, policy = sheets.section("reconcile")
+    reconcile_ = reconcile.compiled(policy, document, problems)
     document, written = sheets.section("relabel_configs")
     rules = (
         relabel.compiled(written, document, ("relabel_configs",), problems) if document and written else ()
@@ -191,6 +193,7 @@ def _assemble(
         mappings={each.model.name: mappings.compiled(each.model) for each in sheets.lists["sources"]},
         senders={each.source: each for each in watched},
         people=people,
+        reconcile=reconcile_,
         relabel=rules,
         muting=muting,
     )

@@ -9,7 +9,7 @@ and muting are in :mod:`router.rulebook.schema_routes`.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -248,6 +248,18 @@ class PersonModel(Section):
     name: Name
     slack: Annotated[str, AfterValidator(_slack_id)]
     pagerduty: Annotated[str, AfterValidator(values.email)]
+
+
+class ReconcileModel(Section):
+    """``reconcile:``: what is done about incidents that stand otherwise at Alertmanager or PagerDuty."""
+
+    after: str = "10m"
+    gone_at_alertmanager: Literal["resolve", "report"] = "resolve"
+    open_at_pagerduty: Literal["resolve", "report"] = "resolve"
+    closed_at_pagerduty: Literal["reopen", "resolve", "report"] = "reopen"
+    ended_by_hand: Literal["reopen", "report"] = "report"
+    by_hand_after: str = "4h"
+    dry_run: bool = False
 
 
 #: ``environments:`` has the canonical name and its aliases.

@@ -40,6 +40,7 @@ CONFIG: Final = "ir:{meta}:config"
 INSTANCES: Final = "ir:{meta}:instances"
 SILENCES: Final = "ir:{meta}:silences"
 RULES: Final = "ir:{meta}:rules"
+REPORT: Final = "ir:{meta}:reconcile"
 REF: Final = "ir:{meta}:ref:"
 SENDERS: Final = "ir:{meta}:senders"
 #: The version of all of the above. A store with a newer one is left alone.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from router.store.keys import RULES, SILENCES
+from router.store.keys import REPORT, RULES, SILENCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from router.store.store import RedisStore
+
+
+_REPORT_TTL_S = 3600
 
 
 class RedisSurroundings:
@@ -46,6 +49,15 @@ class RedisSurroundings:
         commands += [("HDEL", SILENCES, *drops)] if drops else []
         if commands:
             await self._link.read(commands)
+
+    async def put_report(self, report: bytes) -> None:
+        """Write what the reconciler found."""
+        await self._link.read([("SET", REPORT, report, "EX", _REPORT_TTL_S)])
+
+    async def report(self) -> bytes:
+        """Return what the reconciler found last."""
+        (found,) = await self._link.read([("GET", REPORT)])
+        return found or b""
 
     async def rules(self, seen: str = "") -> tuple[str, bytes]:
         """Return the version and content of the rules in force; no content where it is the one ``seen``."""

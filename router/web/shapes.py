@@ -300,6 +300,29 @@ class Dropped(msgspec.Struct):
     id: str
 
 
+class Difference(msgspec.Struct):
+    """An incident that stands otherwise elsewhere.
+
+    ``would``: what the rules say; ``action``: what is done, "report" in a dry run; ``mended``: just now.
+    """
+
+    kind: str
+    incident: str
+    text: str
+    would: Literal["resolve", "reopen", "report"]
+    action: Literal["resolve", "reopen", "report"]
+    since: datetime
+    mended: bool
+
+
+class Report(msgspec.Struct):
+    """What the reconciler found last, "at" null where it has not looked; ``asked``: whom."""
+
+    at: datetime | None
+    asked: list[str]
+    differences: list[Difference]
+
+
 class RulesProblem(msgspec.Struct):
     """One thing wrong in the rules."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from router.kit.metrics import Metrics
-    from router.ports import Clock, Intake, Poller, Source
+    from router.ports import Clock, Intake, Poller, Source, Survey
     from router.work.senders import Senders
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,7 @@ class Polling:
         self._poller, self._source, self._intake = poller, source, intake
         self._senders, self._clock, self._metrics, self._every_s = senders, clock, metrics, every_s
         self.mine: Callable[[], bool] = lambda: True
+        self.surveyed: Callable[[Survey], None] = lambda _: None
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -62,6 +63,8 @@ class Polling:
             return
         self._metrics.polls.labels(kind, "ok").inc()
         self._senders.heard(kind, [])
+        if found.survey is not None:
+            self.surveyed(found.survey)
         for source in found.asked:
             self._senders.asked(source, [one for one in found.off if one.source == source])
 

@@ -1,4 +1,4 @@
-"""A PagerDuty for tests: the part of its REST API v2 that is read, webhook subscriptions.
+"""A PagerDuty for tests: the part of its REST API v2 that is read, webhook subscriptions and incidents.
 
 Keeps each subscription's failures as PagerDuty does: three events dropped in a row switch it off for a
 day, and ``enable`` ends that. As a process: ``python -m tests.fakes.pagerduty_rest --port N``.
@@ -44,11 +44,12 @@ def subscription(
 
 
 class FakePagerDutyRest(FakeServer):
-    """The stand-in: webhook subscriptions by id."""
+    """The stand-in: webhook subscriptions by id, and incidents."""
 
     def __init__(self, port: int = 0, history: str = "") -> None:
         super().__init__(port, history)
         self.subscriptions: dict[str, dict[str, Any]] = {}
+        self.incidents: list[dict[str, Any]] = []  # as the API shows them: id, status, incident_key
         self.allowed = True
         self.queries: list[Mapping[str, str]] = []
         self._dropped: dict[str, int] = {}
@@ -76,14 +77,18 @@ class FakePagerDutyRest(FakeServer):
             return answer(401, {"error": {"message": "Unauthorized", "code": 2006}})
         if not self.allowed:
             return answer(403, {"error": {"message": "Access Denied", "code": 2010}})
-        if request.method != "GET" or path != "/webhook_subscriptions":
+        lists = {"/webhook_subscriptions": list(self.subscriptions.values()), "/incidents": self.incidents}
+        if request.method != "GET" or path not in lists:
             return answer(404, {"error": {"message": "Not Found", "code": 2100}})
         if request.headers.get("Accept") != ACCEPT:
             return answer(406, {"error": {"message": "Unsupported version", "code": 2009}})
         limit, offset = min(int(request.query.get("limit", "25")), 100), int(request.query.get("offset", "0"))
-        found = list(self.subscriptions.values())
+        found = lists[path]
+        if path == "/incidents":
+            states = request.query.getall("statuses[]", [])
+            found = [one for one in found if not states or one["status"] in states]
         page = {"limit": limit, "offset": offset, "total": None, "more": offset + limit < len(found)}
-        return answer(200, {"webhook_subscriptions": found[offset : offset + limit], **page})
+        return answer(200, {path[1:]: found[offset : offset + limit], **page})
 
 
 if __name__ == "__main__":

@@ -93,6 +93,15 @@ class FakePagerDutySite(FakePagerDuty):
         while self._telling:
             await asyncio.wait(set(self._telling))
 
+    def loses(self, one: PagedIncident, state: str) -> None:
+        """Change an incident's state without a word to anybody."""
+        name = (one.routing_key, one.dedup_key)
+        one.state = state
+        if state == "resolved":
+            self._alerts.pop(name, None)
+        else:
+            self._alerts[name] = one
+
     def _move(self, one: PagedIncident, what: str, email: str) -> None:
         site = self.site(one)
         if what == "acknowledged":
@@ -117,6 +126,8 @@ class FakePagerDutySite(FakePagerDuty):
 
     async def handle(self, path: str, request: web.Request, body: bytes) -> web.Response:
         """Answer one request of either API."""
+        if path == "/webhook_subscriptions":
+            return answer(200, {"webhook_subscriptions": [], "more": False})
         if not path.startswith("/incidents"):
             return await super().handle(path, request, body)
         sender = request.headers.get("From", "")
@@ -153,7 +164,11 @@ class FakePagerDutySite(FakePagerDuty):
 
     def _listed(self, request: web.Request) -> web.Response:
         key, states = request.query.get("incident_key"), request.query.getall("statuses[]", [])
-        found = [each for each in reversed(self.incidents) if each.dedup_key == key and each.state in states]
+        found = [
+            each
+            for each in reversed(self.incidents)
+            if key in {None, each.dedup_key} and each.state in states
+        ]
         return answer(200, {"incidents": [self._data(each) for each in found], "more": False, "total": None})
 
     def _noted(self, one: PagedIncident, sender: str, doc: dict[str, Any]) -> web.Response:

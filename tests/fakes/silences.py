@@ -61,6 +61,12 @@ class MemorySurroundings:
             raise StoreUnavailable("down")
         return dict(self.kept)
 
+    async def put_report(self, report: bytes) -> None:
+        self.reported = report
+
+    async def report(self) -> bytes:
+        return getattr(self, "reported", b"")
+
     async def put_silences(self, changes: Mapping[str, bytes | None]) -> None:
         if self.down:
             raise StoreUnavailable("down")

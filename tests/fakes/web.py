@@ -23,6 +23,7 @@ from router.web.bodies import Limits
 from router.web.incidents import Incidents
 from router.web.letters import Letters
 from router.web.operations import Scope
+from router.web.reconciliation import Reconciliation
 from router.web.rules import Rules
 from router.web.server import Health, make_app
 from router.web.silences import Silences
@@ -300,6 +301,7 @@ class Room:
             Letters(self.reader, self.door, sources, self.clock),
             rules,
             Silences(MemorySurroundings(), self.reader, self.clock, self.lookout.refresh),
+            Reconciliation(MemorySurroundings()),
         ]
         tokens = [(token, frozenset(self.scopes.get(token, Scope))) for token in self.tokens]
         api = Api(self.reader, self.tap, parts, lambda: rules.banner, Access(tokens, self.open_))

@@ -51,6 +51,7 @@ class World:
     pagerduty: FakePagerDutySite
     slack: FakeSlackSite
     clock: SkippingClock
+    app: App
     id: str = ""
 
     @property
@@ -107,7 +108,7 @@ async def world(tmp_path: Path, **more: str) -> AsyncIterator[World]:
             pagerduty.hook, pagerduty.secret = f"{base}/pagerduty", b"pagerduty-secret"
             slack.hook, slack.secret = f"{base}/slack", b"slack-secret"
             async with client(app.port) as c:
-                yield World(c, pagerduty, slack, clock)
+                yield World(c, pagerduty, slack, clock, app)
         finally:
             await app.stop()
 

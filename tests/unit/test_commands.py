@@ -382,3 +382,39 @@ async def test_a_terminal_that_cannot_show_it_is_a_sentence() -> None:
     assert child.returncode == 1
     assert "this terminal has no way to show it" in err.decode()
     assert "Traceback" not in err.decode()
+
+
+# --- reconcile --------------------------------------------------------------------------------------
+
+REPORT = {
+    "at": "2026-11-24T12:00:00Z", "asked": ["pagerduty"],
+    "differences": [
+        {"kind": "closed_at_pagerduty", "incident": "7f3a9c21b04d55e0.2", "text": "it is closed\x1b[2J there",
+         "would": "reopen", "action": "report", "since": "2026-11-24T11:50:00Z", "mended": False},
+        {"kind": "gone_at_alertmanager", "incident": "0123456789abcdef.1", "text": "1 of 1",
+         "would": "resolve", "action": "resolve", "since": "2026-11-24T11:40:00Z", "mended": True},
+    ],
+}  # fmt: skip
+
+
+async def test_what_is_stuck_is_shown() -> None:
+    """A table with what is done, and what would be in a dry run; for programs all of it."""
+    one = FakeRouter(says={"reconcile": says(json.dumps(REPORT))})
+    async with serving(one):
+        shown = await run(one, "reconcile")
+        whole = await run(one, "reconcile", "-o", "json")
+    assert shown.exit_code == 0
+    assert "report (would reopen)" in shown.stdout
+    assert "resolve, done" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert "2 difference(s); asked: pagerduty" in shown.stderr
+    assert json.loads(whole.stdout) == REPORT
+
+
+async def test_nobody_has_looked() -> None:
+    """Said, and no empty table that would mean that all is well."""
+    nothing = {"at": None, "asked": [], "differences": []}
+    one = FakeRouter(says={"reconcile": says(json.dumps(nothing))})
+    async with serving(one):
+        result = await run(one, "reconcile")
+    assert (result.stdout, "nobody has looked" in result.stderr) == ("", True)

@@ -9,7 +9,7 @@ import pytest
 
 from router.model.errors import PollFailed
 from router.poll import pagerduty
-from router.ports import Fetched, Poller, PollerContext, SwitchedOff
+from router.ports import Fetched, Poller, PollerContext, Survey, SwitchedOff
 from router.sources import pagerduty as source
 from tests.fakes.pagerduty_rest import ACCEPT, TOKEN, FakePagerDutyRest, subscription
 from tests.fakes.samples import ManualClock
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OURS = "https://router.example.com/webhooks/pagerduty"
 ASKED = frozenset({"pagerduty"})
+NOTHING_OPEN = Survey("pagerduty", frozenset(), whole=True)
 
 
 @pytest.fixture
@@ -53,9 +54,14 @@ async def failure(poller):
     return text
 
 
+def asked(vendor):
+    """Return the questions after subscriptions."""
+    return [q for q in vendor.queries if "statuses[]" not in q]
+
+
 def off(what):
     """Return what is fetched where one subscription is off."""
-    return Fetched(asked=ASKED, off=[SwitchedOff("pagerduty", what)])
+    return Fetched(asked=ASKED, off=[SwitchedOff("pagerduty", what)], survey=NOTHING_OPEN)
 
 
 async def test_it_is_a_poller_of_the_source(poller):
@@ -67,8 +73,8 @@ async def test_it_is_a_poller_of_the_source(poller):
 
 async def test_a_subscription_that_works_is_well(vendor, poller):
     """PagerDuty was asked, nothing is off, and no bodies are brought."""
-    assert await poller.fetch() == Fetched(asked=ASKED, off=[])
-    assert vendor.queries == [{"limit": "100", "offset": "0"}]
+    assert await poller.fetch() == Fetched(asked=ASKED, off=[], survey=NOTHING_OPEN)
+    assert asked(vendor) == [{"limit": "100", "offset": "0"}]
 
 
 async def test_a_subscription_is_off_from_failures_until_it_is_enabled(vendor, poller):
@@ -79,7 +85,7 @@ async def test_a_subscription_is_off_from_failures_until_it_is_enabled(vendor, p
     expected = off("webhook subscription POURS (To the router) is switched off for 24 hours after failures")
     assert await poller.fetch() == expected
     vendor.enable("POURS")
-    assert await poller.fetch() == Fetched(asked=ASKED, off=[])
+    assert await poller.fetch() == Fetched(asked=ASKED, off=[], survey=NOTHING_OPEN)
 
 
 async def test_a_subscription_that_somebody_switched_off_is_told(vendor, poller):
@@ -123,7 +129,7 @@ async def test_a_subscription_that_is_gone_is_off_no_more(vendor, poller):
     vendor.add(subscription("POURS", OURS, active=False))
     assert (await poller.fetch()).off
     del vendor.subscriptions["POURS"]
-    assert await poller.fetch() == Fetched(asked=ASKED, off=[])
+    assert await poller.fetch() == Fetched(asked=ASKED, off=[], survey=NOTHING_OPEN)
 
 
 async def test_any_host_is_ours_where_we_do_not_know_our_own(vendor):
@@ -141,13 +147,13 @@ async def test_all_pages_are_read_up_to_five(vendor, poller):
         vendor.add(subscription(f"P{n}", "https://bot.example.com/hook"))
     vendor.add(subscription("POURS", OURS, active=False))
     assert len((await poller.fetch()).off) == 1
-    assert [q["offset"] for q in vendor.queries] == ["0", "100", "200"]
+    assert [q["offset"] for q in asked(vendor)] == ["0", "100", "200"]
     vendor.subscriptions = {}
     for n in range(600):
         vendor.add(subscription(f"Q{n}", "https://bot.example.com/hook"))
     vendor.queries.clear()
-    assert await poller.fetch() == Fetched(), "ours may be among the others"
-    assert len(vendor.queries) == 5
+    assert await poller.fetch() == Fetched(survey=NOTHING_OPEN), "ours may be among the others"
+    assert len(asked(vendor)) == 5
 
 
 @pytest.mark.parametrize(
@@ -291,3 +297,42 @@ def test_the_stand_in_shows_what_the_api_shows(shared):
     one = subscription("P1", OURS)
     assert set(one) <= set(fields)
     assert set(one["delivery_method"]) <= set(fields["delivery_method"]["properties"])
+
+
+# -- what is open there
+
+
+def shown(number, key, status="triggered"):
+    return {"id": number, "type": "incident", "status": status, "incident_key": key}
+
+
+async def test_what_is_open_of_ours_is_told(vendor, poller):
+    """By our ids; what is over, others' keys, none and junk are left out."""
+    mine = "7f3a9c21b04d55e0.2"
+    vendor.incidents = [
+        shown("Q1", mine), shown("Q2", "0" * 16 + ".1", "acknowledged"),
+        shown("Q3", "1" * 16 + ".1", "resolved"), shown("Q4", "somebody-elses"), shown("Q5", None),
+        {"id": "Q6", "status": "triggered"},
+    ]  # fmt: skip
+    survey = (await poller.fetch()).survey
+    assert survey == Survey("pagerduty", frozenset({mine, "0" * 16 + ".1"}), whole=True)
+
+
+async def test_a_long_list_is_read_in_pages_and_said_to_be_cut(vendor, poller):
+    """20 pages at most; then nothing is said of what is not in them."""
+    vendor.incidents = [shown(f"Q{n}", f"{n:016x}.1") for n in range(150)]
+    survey = (await poller.fetch()).survey
+    assert (len(survey.open), survey.whole) == (150, True)
+    vendor.incidents = [shown(f"Q{n}", f"{n:016x}.1") for n in range(2001)]
+    survey = (await poller.fetch()).survey
+    assert (len(survey.open), survey.whole) == (2000, False)
+
+
+def test_the_list_of_incidents_is_the_apis(shared):
+    """Parameters and fields are in PagerDuty's description."""
+    spec = json.loads((shared / "specs" / "pagerduty-rest-v2-openapi.json").read_text())
+    listing, parts = spec["paths"]["/incidents"]["get"], spec["components"]
+    names = {parts["parameters"][p["$ref"].rpartition("/")[2]]["name"] for p in listing["parameters"]}
+    assert {"limit", "offset", "statuses[]"} <= names
+    states = parts["parameters"]["statuses_incidents"]["schema"]["enum"]
+    assert {"triggered", "acknowledged"} <= set(states)

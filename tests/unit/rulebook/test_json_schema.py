@@ -92,6 +92,14 @@ sources:
     generator_url: "{url}"
     id: ["{id}"]
   - {name: other, starts_at: ["{at}"], labels: {a: b}, status: {from: ["{a}"], resolved: [b]}}
+reconcile:
+  after: 15m
+  gone_at_alertmanager: report
+  open_at_pagerduty: resolve
+  closed_at_pagerduty: reopen
+  ended_by_hand: reopen
+  by_hand_after: 2h
+  dry_run: true
 people:
   - {name: ana, slack: U0123ABCD, pagerduty: ana@example.com}
   - {name: the deployer, slack: U0BOT, pagerduty: ""}

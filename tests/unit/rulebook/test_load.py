@@ -410,3 +410,26 @@ def test_people_that_are_none_are_refused(tmp_path, people, message):
     """An id or an address that is none, and a person who stands twice, are told."""
     found = problems(tmp_path, people=f"people: {people}\n")
     assert any(message in str(one) for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("{after: soon}", "not a duration"),
+        ("{after: 30s}", "after may be 1m to 7d"),
+        ("{by_hand_after: 8d}", "by_hand_after may be 1m to 7d"),
+        ("{gone_at_alertmanager: reopen}", "gone_at_alertmanager"),
+        ("{ended_by_hand: resolve}", "ended_by_hand"),
+    ],
+)
+def test_a_reconciliation_that_is_none_is_refused(tmp_path, policy, message):
+    """Times out of bounds, and what cannot be done about a difference, are told."""
+    found = problems(tmp_path, reconcile=f"reconcile: {policy}\n")
+    assert any(message in str(one) for one in found), found
+
+
+def test_without_a_word_what_is_stuck_is_mended(tmp_path):
+    """The defaults end and reopen what other sides say, and leave what a person ended."""
+    policy = book(tmp_path, least=LEAST).reconcile
+    assert (policy.after, policy.dry_run) == (timedelta(minutes=10), False)
+    assert (policy.closed_at_pagerduty, policy.ended_by_hand) == ("reopen", "report")

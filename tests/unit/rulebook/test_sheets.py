@@ -28,6 +28,7 @@ SECTIONS = {
     "labels": "{service: [a]}",
     "attribution": "{window: 1h}",
     "flapping": "{flips: 4}",
+    "reconcile": "{after: 5m}",
     "environments": "{prod: [live]}",
     "severities": "{P1: critical}",
     "relabel_configs": "[{source_labels: [a], target_label: b}]",

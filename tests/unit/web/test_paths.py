@@ -11,6 +11,7 @@ from router.web.api import Access, Api
 from router.web.bodies import Limits
 from router.web.incidents import Incidents
 from router.web.letters import Letters
+from router.web.reconciliation import Reconciliation
 from router.web.rules import Rules
 from router.web.server import Health, make_app
 from router.web.silences import Silences
@@ -28,6 +29,7 @@ def test_documented_paths_are_the_applications() -> None:
         Letters(None, None, nothing, None),
         Rules(None, None, None, None),
         Silences(None, None, None, None),
+        Reconciliation(None),
     ]
     api = Api(None, None, parts, str, Access([], open=True))
     app = make_app(
