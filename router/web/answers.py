@@ -22,11 +22,25 @@ def answer(data: Any, status: int = 200) -> web.Response:
     )
 
 
-def known(request: web.Request, names: AbstractSet[str]) -> None:
-    """Refuse a misspelt parameter, which would otherwise answer another question than was asked."""
+def known(request: web.Request, names: AbstractSet[str], several: AbstractSet[str] = frozenset()) -> None:
+    """Refuse a misspelt parameter, which would otherwise answer another question than was asked.
+
+    So would one that is given twice; ``several`` may be.
+    """
     if unknown := set(request.query) - names:
         text = f"{min(unknown)[:40]!r} is not a parameter here; there are: {', '.join(sorted(names))}"
         raise Rejected(400, "bad_query", text)
+    twice = [name for name in names - several if len(request.query.getall(name, ())) > 1]
+    if twice:
+        raise Rejected(400, "bad_query", f"{min(twice)} may be given once")
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """Return a parameter that is true or false, false where it is not given."""
+    text = request.query.get(name, "false")
+    if text not in {"true", "false"}:
+        raise Rejected(400, "bad_query", f"{name} must be true or false")
+    return text == "true"
 
 
 def limit(request: web.Request) -> int:

@@ -74,7 +74,7 @@ class Incidents:
             ),
             Operation(
                 "GET", f"{base}/{{id}}/export", self.export, "Everything of one incident, for a post-mortem.",
-                {200: shapes.IncidentWhole}, refusals=(400, 404), query=(form,),
+                {200: shapes.IncidentWhole}, refusals=(400, 404), query=(form,), media=("text/markdown",),
             ),
             Operation(
                 "POST", f"{base}/{{id}}/{{act}}", self.act, "Ask something of an incident.",

@@ -28,7 +28,7 @@ from router.model import codec
 from router.model.errors import Rejected, StoreUnavailable
 from router.model.events import AlertBatch, Doubt, Settled, Trouble, Unread
 from router.web import shapes
-from router.web.answers import answer, known, limit
+from router.web.answers import answer, flag, known, limit
 from router.web.operations import LIMIT, Operation, Param, Scope
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Letters:
             Param("source", "Only of this source.", {"type": "string"}),
             Param("before", "What comes behind this letter.", {"type": "string"}),
         )
-        stale = Param("stale", "Open incidents for old alerts, too.", {"enum": ["true", "false"]})
+        flags = {"enum": ["true", "false"], "default": "false"}
+        stale = Param("stale", "Open incidents for old alerts, too.", flags)
         return [
             Operation(
                 "GET", base, self.list, "List what could not be read, decided or delivered.",
@@ -84,7 +85,7 @@ class Letters:
         """List dead letters, newest first; ``kind``, ``source``, ``limit``, ``before`` a letter's id."""
         known(request, {"limit", "kind", "source", "before"})
         kind, source = request.query.get("kind", ""), request.query.get("source", "")
-        if kind and kind not in _KINDS:
+        if "kind" in request.query and kind not in _KINDS:
             raise Rejected(400, "bad_query", f"kind must be one of {', '.join(_KINDS)}")
         before = request.query.get("before", "")
         if before and _ID(before) is None:
@@ -100,8 +101,9 @@ class Letters:
     async def replay(self, request: web.Request) -> web.Response:
         """Do again what the letter holds; on success the letter is gone. ``stale=true``: see below."""
         known(request, {"stale"})
+        stale = flag(request, "stale")
         letter = await self._letter(request)
-        taken = await self._again(letter, stale=request.query.get("stale") == "true")
+        taken = await self._again(letter, stale=stale)
         said = {"status": "replayed", "accepted": taken.accepted, "repeated": taken.repeated}
         try:
             await self._drop(letter)

@@ -65,6 +65,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 def _operation(one: Operation, known: dict[Any, Any]) -> dict[str, Any]:
     answers = {str(status): _answer(status, kind, known) for status, kind in one.answers.items()}
+    for media in one.media:
+        answers["200"]["content"][media] = {"schema": {"type": "string"}}
     problem = {"application/problem+json": {"schema": known[shapes.Problem]}}
     for status in sorted({*_ALWAYS, *one.refusals}):
         if str(status) not in answers:

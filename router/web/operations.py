@@ -43,6 +43,7 @@ class Operation:
             (401, 403, 500, 503) are added by :mod:`router.web.openapi`.
         body: the type of the request's JSON body, None where it has none.
         optional_body: the body may be left out.
+        media: further media types, of text, in which a 200 may be answered.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Operation:
     query: tuple[Param, ...] = ()
     body: Any = None
     optional_body: bool = False
+    media: tuple[str, ...] = ()
     path_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

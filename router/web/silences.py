@@ -23,7 +23,7 @@ from router.model.silences import Silence, SilenceMatcher, SilenceState
 from router.rulebook import matchers
 from router.rulebook.matchers import MatcherError
 from router.web import bodies, shapes
-from router.web.answers import answer, known, limit
+from router.web.answers import answer, flag, known, limit
 from router.web.operations import LIMIT, Operation, Param, Scope
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ class Silences:
 
     async def list(self, request: web.Request) -> web.Response:
         """List silences, those that are not over unless ``state`` says otherwise; ``filter``, ``limit``."""
-        known(request, {"state", "limit", "filter"})
+        known(request, {"state", "limit", "filter"}, {"filter"})
         state = request.query.get("state", "")
-        if state and state not in _STATES:
+        if "state" in request.query and state not in _STATES:
             raise Rejected(400, "bad_query", f"state must be one of {', '.join(_STATES)}")
         most, wanted, now = limit(request), _filter(request), self._clock.now()
         found = [
@@ -133,7 +133,7 @@ class Silences:
     async def write(self, request: web.Request) -> web.Response:
         """Make a silence, or change the one of this id; ``import``, ``dry_run`` (nothing is written)."""
         known(request, {"import", "dry_run"})
-        imports, dry = _flag(request, "import"), _flag(request, "dry_run")
+        imports, dry = flag(request, "import"), flag(request, "dry_run")
         posted, now = await _posted(request), self._clock.now()
         stored = await self._shared.silences()
         before = _before(stored, posted.id, imports=imports, now=now)
@@ -253,13 +253,6 @@ def _before(stored: Mapping[str, bytes], silence_id: str, *, imports: bool, now:
 
 
 # --- what is asked for, checked -------------------------------------------------------------------
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    text = request.query.get(name, "false")
-    if text not in {"true", "false"}:
-        raise Rejected(400, "bad_query", f"{name} must be true or false")
-    return text == "true"
 
 
 def _filter(request: web.Request) -> list[Matcher]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -418,3 +419,19 @@ async def test_what_was_taken_though_its_answer_was_lost_is_done_once(tmp_path: 
         assert w.pagerduty.site(w.page).notes == []
         head = await w.head()
         assert [e["by"] for e in head["timeline"] if e["why"] == "acknowledged"] == ["ana"]
+
+
+async def test_every_call_is_one_that_slack_describes(w: World, shared: Path) -> None:
+    """Methods and parameters of all calls, windows and looked-up people too, are in its description."""
+    await w.slack.presses("ana", "acknowledge", w.message)
+    await wait_for(lambda: w.page.state == "acknowledged", "PagerDuty shows it")
+    await w.slack.presses("ana", "silence", w.message)
+    await wait_for(lambda: w.slack.windows, "the window")
+    await w.calm()
+    document = json.loads((shared / "specs/slack-web-api-swagger2.json").read_text())
+    assert {"chat.postMessage", "chat.update", "users.info", "views.open"} <= {m for m, _ in w.slack.calls}
+    for method, args in w.slack.calls:
+        (operation,) = document["paths"][f"/{method}"].values()
+        known = {p["name"] for p in operation["parameters"]}
+        assert set(args) - known <= {"metadata", "include_all_metadata"}, method
+        assert {p["name"] for p in operation["parameters"] if p.get("required")} - {"token"} <= set(args)

@@ -111,7 +111,7 @@ async def test_token_opens_any_name() -> None:
     "query",
     [
         "limit=0", "limit=501", "limit=-1", "limit=", "limit=1e2", "limit=%D9%A1", "limit=9999999999999999",
-        "state=closed", "state=", "stat=open",
+        "state=closed", "state=", "stat=open", "state=open&state=all", "limit=1&limit=2",
     ],
 )  # fmt: skip
 async def test_bad_query_is_refused(query: str) -> None:
