@@ -8,6 +8,7 @@ The rooms, in the order a newcomer should read them:
 - ``rulebook/``  rules/*.yaml -> typed rules; all errors at once, with file and path.
 - ``sources/``   one file per sender: raw bytes and headers -> verified, typed events. No I/O.
 - ``poll/``     one file per API that is asked now and then for what webhooks lost.
+- ``listen/``   one file per connection over which deliveries come.
 - ``talk/``     one file per chat in which people ask: answers, windows.
 - ``work/``      the loops: door, partitions, delivery. The only place that orders steps.
 - ``store/``     Redis: scripts, leases, inbox, commit, the embedded server.

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import socket
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -261,6 +262,9 @@ class App:
             Reconciliation(self.shared),
             Letters(reader, self.door, drivers.sources, self.clock),
         ]
+        for listener in drivers.listeners():
+            take = partial(webhooks.over_a_connection, listener.kind)
+            self.tasks.keep(f"listen-{listener.kind}", partial(listener.run, take))
         access = Access(self._tokens(), self.loopback)
         api = Api(reader, tap, parts, lambda: rules_.banner, access)
         health = Health(reader, self.metrics, self._not_ready)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from router.kit import loader
 from router.model.errors import ConfigError, Problem
-from router.ports import Asking, NotifierContext, NotifierSpec, PollerContext, TalkContext
+from router.ports import Asking, ListenContext, NotifierContext, NotifierSpec, PollerContext, TalkContext
 from router.work.people import People
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from router.model.deliveries import Manners
-    from router.ports import Clock, Notifier, Poller, Reader, Silencer, Source, Talker
+    from router.ports import Clock, Listener, Notifier, Poller, Reader, Silencer, Source, Talker
     from router.rulebook.book import Rulebook, Target
     from router.settings import Settings
 
@@ -26,6 +26,7 @@ V = TypeVar("V")
 #: APIs that many run without a token.
 _OPEN_APIS = {"alertmanager_api"}
 SOURCES, NOTIFIERS, POLLERS, TALKERS = "router.sources", "router.notify", "router.poll", "router.talk"
+LISTENERS = "router.listen"
 
 
 def notifier_specs() -> dict[str, NotifierSpec]:
@@ -101,6 +102,17 @@ class Drivers:
         """Return who tells this target: its own notifier, or the log where credentials are missing."""
         return self.notifiers["log" if target.id in self.log_only else target.kind]
 
+    def listeners(self) -> list[Listener]:
+        """Return the connections that are configured."""
+        s = self._settings
+        settings = {
+            "slack_api_url": s.slack_api_url,
+            "slack_app_token": s.slack_app_token.get_secret_value(),
+        }
+        context = ListenContext(self._clock, settings)
+        made: list[Listener] = [loader.load(LISTENERS, kind)(context) for kind in loader.kinds(LISTENERS)]
+        return [one for one in made if one.wanted]
+
     def talkers(
         self, reader: Reader, silencer: Silencer, explain: Callable[[str, int], Awaitable[Any]]
     ) -> dict[str, Talker]:
@@ -160,7 +172,8 @@ class Drivers:
     def _hears(self, kind: str) -> bool:
         """Return whether deliveries of a source are taken."""
         s = self._settings
-        return bool(s.source_secrets(kind)) or self.loopback or s.allow_open_sources
+        connected = kind == "slack" and bool(s.slack_app_token.get_secret_value())
+        return connected or bool(s.source_secrets(kind)) or self.loopback or s.allow_open_sources
 
     def _without_credentials(self, book: Rulebook) -> dict[str, str]:
         """Return the targets that would be logged instead, with what they lack."""

@@ -177,6 +177,9 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr = _setting(
         _NONE, "secret", "The Slack app's bot token, `xoxb-...`.", secret=True
     )
+    slack_app_token: SecretStr = _setting(
+        _NONE, "secret", "App-level token, `xapp-...`: clicks and commands by Socket Mode.", secret=True
+    )
     log_format: Literal["auto", "console", "json"] = _setting(
         "auto", "`auto`, `console` or `json`", "`auto`: `console` on a terminal, else `json`."
     )

@@ -5,6 +5,7 @@ The ``kind`` in a URL or in YAML is the file's name; there is no list to edit.
 """
 
 from router.ports.clock import Clock
+from router.ports.listen import ListenContext, Listener, ListenerFactory, Take
 from router.ports.notifiers import ChangeJob, IncidentJob, Knowing, Notifier, NotifierContext, NotifierSpec
 from router.ports.senders import (
     Fetched,
@@ -57,6 +58,9 @@ __all__ = [
     "Knowing",
     "Lease",
     "LeaseSeen",
+    "ListenContext",
+    "Listener",
+    "ListenerFactory",
     "Notifier",
     "NotifierContext",
     "NotifierSpec",
@@ -73,6 +77,7 @@ __all__ = [
     "Surroundings",
     "Survey",
     "SwitchedOff",
+    "Take",
     "Taken",
     "Taking",
     "TalkContext",

@@ -164,6 +164,27 @@ class Webhooks:
         if secrets:
             index = source.verify(headers, body, secrets, self._clock.now())
             self._metrics.secret_index.labels(kind, str(index)).inc()
+        return await self._authentic(source, speaking, headers, body)
+
+    async def over_a_connection(
+        self, kind: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        """Take a delivery of a connection that we opened ourselves; return (status, body) of the answer."""
+        source = self._sources[kind]
+        try:
+            response = await self._authentic(
+                source, source if isinstance(source, Speaking) else None, headers, body
+            )
+        except StoreUnavailable as exc:
+            log.warning("delivery_not_stored", source=kind, error=str(exc))
+            response = unavailable("the event could not be stored")
+        self._metrics.deliveries_in.labels(kind, str(response.status)).inc()
+        return response.status, response.body if isinstance(response.body, bytes) else b""
+
+    async def _authentic(
+        self, source: Source, speaking: Speaking | None, headers: Mapping[str, str], body: bytes
+    ) -> web.Response:
+        kind = source.kind
         self._tap.saw(kind, source.manners, headers, body, self._clock.now())
         try:
             told = source.parse(headers, body)

@@ -7,22 +7,22 @@ it; what they alone see is kept in :attr:`seen`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
+from aiohttp import web
 
 from tests.fakes.server import answer
 from tests.fakes.slack import FakeSlack, Message, text_ok
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
 TEAM = "T0SHOP001"
+APP_TOKEN = "xapp-fake-token"
 TRIGGER_S = 3.0
 URL_S, URL_USES = 1800.0, 5
 
@@ -73,6 +73,8 @@ class FakeSlackSite(FakeSlack):
         self.refused: list[str] = []
         self.windows: list[Window] = []
         self.trigger_age = 0.0  # how long people's triggers have been waiting when they arrive
+        self.sockets: list[web.WebSocketResponse] = []
+        self._answers: dict[str, asyncio.Future[Any]] = {}
         self._triggers: dict[str, tuple[float, str]] = {}
         self._urls: dict[str, Answers] = {}
         self._number = 0
@@ -152,6 +154,8 @@ class FakeSlackSite(FakeSlack):
         return trigger, f"http://127.0.0.1:{self.port}{name}"
 
     async def _sent(self, body: bytes) -> tuple[int, bytes]:
+        if self.sockets:
+            return await self._over_a_socket(body)
         stamp = str(int(self._clock.now().timestamp()))
         signed = b":".join((b"v0", stamp.encode(), body))
         headers = {
@@ -165,10 +169,47 @@ class FakeSlackSite(FakeSlack):
         ):
             return r.status, await r.read()
 
+    async def _over_a_socket(self, body: bytes) -> tuple[int, bytes]:
+        """Send as an envelope; (0, b"") where it is not acknowledged in 3 seconds: an error is shown then."""
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        click = "payload" in fields
+        self._number += 1
+        name = f"envelope-{self._number}"
+        answered = self._answers[name] = asyncio.get_running_loop().create_future()
+        await self.sockets[-1].send_json({
+            "envelope_id": name, "type": "interactive" if click else "slash_commands",
+            "accepts_response_payload": True, "payload": json.loads(fields["payload"]) if click else fields,
+        })  # fmt: skip
+        try:
+            payload = await asyncio.wait_for(answered, 3.0)
+        except TimeoutError:
+            return 0, b""
+        return 200, json.dumps(payload).encode() if payload else b""
+
+    async def _linked(self, request: web.Request) -> web.StreamResponse:
+        """Hold a Socket Mode connection."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"type": "hello", "num_connections": 1})
+        self.sockets.append(socket)
+        try:
+            async for message in socket:
+                said = json.loads(message.data)
+                self._answers.pop(said["envelope_id"]).set_result(said.get("payload"))
+        finally:
+            self.sockets.remove(socket)
+        return socket
+
     # --- what the app does ----------------------------------------------------------------------------
 
-    async def handle(self, path: str, request: web.Request, body: bytes) -> web.Response:
-        """Do one API call, or take an answer to somebody."""
+    async def handle(self, path: str, request: web.Request, body: bytes) -> Any:
+        """Do one API call, take an answer to somebody, or hold a connection."""
+        if path == "/link":
+            return await self._linked(request)
+        if path == "/api/apps.connections.open":
+            known = request.headers.get("Authorization") == f"Bearer {APP_TOKEN}"
+            url = f"ws://127.0.0.1:{self.port}/link"
+            return answer(200, {"ok": True, "url": url} if known else {"ok": False, "error": "invalid_auth"})
         if not path.startswith("/respond/"):
             return await super().handle(path, request, body)
         url, now = self._urls.get(path), self._clock.monotonic()
