@@ -61,12 +61,21 @@ def _blocks(job: IncidentJob, alerts: int) -> list[dict[str, Any]]:
         blocks.append(_section("\n".join(listed)))
     if links := _links(dict(job.links) | {f"deploy {s.version}": s.url for s in incident.suspects[:1]}):
         blocks.append({"type": "context", "elements": [_mrkdwn(links)]})
+    if room := _room(incident):
+        blocks.append({"type": "context", "elements": [_mrkdwn(f"It has a channel: <#{room}>")]})
     why = "; ".join(escape(r.text or r.why, 150) for r in incident.why[:3])
     footer = " · ".join(
         part for part in (f"incident {incident.id}", escape(incident.receiver, 100), why) if part
     )
     blocks.append({"type": "context", "elements": [_mrkdwn(fit(footer, 600))]})
     return blocks
+
+
+def _room(incident: Incident) -> str:
+    """Return the id of the incident's own channel, "" where it has none."""
+    refs = (d.ref for name, d in incident.destinations.items() if "/slack_channel/" in name)
+    room = next((ref.partition("/")[0] for ref in refs if ref), "")
+    return room if room.isascii() and room.isalnum() else ""
 
 
 def _buttons(job: IncidentJob) -> list[dict[str, Any]]:

@@ -56,6 +56,8 @@ class Channel:
     name: str
     member: bool = True
     archived: bool = False
+    topic: str = ""
+    invited: set[str] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)
 
 
@@ -68,7 +70,8 @@ class FakeSlack(FakeServer):
         super().__init__(port, history)
         self.channels: dict[str, Channel] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.scopes = {"chat:write", "channels:history"}
+        self.scopes = {"chat:write", "channels:history", "channels:manage", "channels:read"}
+        self.page = 1000  # of a list of channels, at most
         self.per_second: int | None = None  # messages per second and channel; None: no limit
         self._refusals: deque[tuple[str, str]] = deque()
         self._recent: dict[str, deque[float]] = {}
@@ -138,6 +141,13 @@ class FakeSlack(FakeServer):
             "chat.update": self._update,
             "conversations.history": self._read,
         }
+        manages = {
+            "conversations.create": self._create, "conversations.list": self._list,
+            "conversations.setTopic": self._topic, "conversations.invite": self._invite,
+            "conversations.archive": self._archive,
+        }  # fmt: skip
+        if method in manages:
+            return manages[method](args)
         if method not in calls:
             return {"ok": False, "error": "unknown_method"}
         if method != "conversations.history" and (error := content_problem(args)):
@@ -152,6 +162,46 @@ class FakeSlack(FakeServer):
             closed = "is_archived" if channel is not None and channel.archived else "not_in_channel"
             return {"ok": False, "error": closed if channel is not None else "channel_not_found"}
         return calls[method](channel, args)
+
+    # --- channels -------------------------------------------------------------------------------------
+
+    def _create(self, args: dict[str, Any]) -> dict[str, Any]:
+        name = args.get("name", "")
+        if "channels:manage" not in self.scopes:
+            return {"ok": False, "error": "missing_scope", "needed": "channels:manage"}
+        if not 0 < len(name) <= 80 or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+            return {"ok": False, "error": "invalid_name_specials" if name else "invalid_name_required"}
+        if name != name.lower():
+            return {"ok": False, "error": "invalid_name"}
+        if self._channel(name) is not None:
+            return {"ok": False, "error": "name_taken"}
+        made = self.add_channel(f"C0MADE{len(self.channels)}", name)
+        return {"ok": True, "channel": {"id": made.id, "name": name}}
+
+    def _list(self, args: dict[str, Any]) -> dict[str, Any]:
+        if "channels:read" not in self.scopes:
+            return {"ok": False, "error": "missing_scope", "needed": "channels:read"}
+        shown = [{"id": c.id, "name": c.name} for c in self.channels.values() if not c.archived]
+        begin, most = int(args.get("cursor") or 0), min(int(args.get("limit", 100)), self.page)
+        after = str(begin + most) if len(shown) > begin + most else ""
+        page = {"channels": shown[begin : begin + most], "response_metadata": {"next_cursor": after}}
+        return {"ok": True, **page}
+
+    def _topic(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.channels[args["channel"]].topic = args["topic"]
+        return {"ok": len(args["topic"]) <= 250, "error": "too_long"}
+
+    def _invite(self, args: dict[str, Any]) -> dict[str, Any]:
+        known = {"U0ANA", "U0BO"}
+        users = set(args["users"].split(","))
+        if users - known:
+            return {"ok": False, "error": "user_not_found"}
+        self.channels[args["channel"]].invited |= users
+        return {"ok": True}
+
+    def _archive(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.channels[args["channel"]].archived = True
+        return {"ok": True}
 
     def _channel(self, name: str) -> Channel | None:
         found = (c for c in self.channels.values() if name in {c.id, c.name, f"#{c.name}"})

@@ -212,14 +212,10 @@ def test_the_slack_app_asks_for_what_is_used() -> None:
     assert urls == {"https://router.example.com/webhooks/slack"}
     assert interactivity["is_enabled"] is True
     needed = {
-        "chat:write",
-        "channels:history",
-        "groups:history",
-        "commands",
-        "users:read",
-        "users:read.email",
+        *("chat:write", "commands", "channels:history", "groups:history", "channels:manage"),
+        *("channels:read", "users:read", "users:read.email"),
     }
-    assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed | {"users:read.email"}
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == needed
     for command in commands:
         assert len(command["description"]) <= 2000
         assert command["should_escape"] is True  # else a person's name in assign cannot be told from text
