@@ -92,8 +92,8 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(tmp_path: Path, **more: str) -> AsyncIterator[World]:
-    write_rules(tmp_path / "rules")
+async def world(tmp_path: Path, rules: dict[str, str] | None = None, **more: str) -> AsyncIterator[World]:
+    write_rules(tmp_path / "rules", rules)
     async with FakePagerDutySite() as pagerduty, FakeSlackSite() as slack:
         env = environ(
             tmp_path, ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url, ROUTER_PAGERDUTY_API_URL=pagerduty.url,
@@ -435,3 +435,21 @@ async def test_every_call_is_one_that_slack_describes(w: World, shared: Path) ->
         known = {p["name"] for p in operation["parameters"]}
         assert set(args) - known <= {"metadata", "include_all_metadata"}, method
         assert {p["name"] for p in operation["parameters"] if p.get("required")} - {"token"} <= set(args)
+
+
+async def test_a_bad_incident_has_a_channel_that_its_message_leads_to(tmp_path: Path) -> None:
+    """Opened by itself, told in with buttons that work, and linked from the message elsewhere."""
+    receivers = """
+receivers:
+  - name: everybody
+    pagerduty_configs: [{routing_key_env: TEST_ROUTING_KEY}]
+    slack_configs: [{channel: C0ALERTS}]
+    slack_channel_configs: [{min_severity: critical}]
+"""
+    async with world(tmp_path, rules={"receivers.yaml": receivers}) as w:
+        await w.opens()
+        (room,) = [c for c in w.slack.channels.values() if c.id != "C0ALERTS"]
+        await w.slack.presses("ana", "acknowledge", room.messages[0])
+        await wait_for(lambda: w.page.state == "acknowledged", "PagerDuty shows it")
+        await wait_for(lambda: f"<#{room.id}>" in w.shown, "the message elsewhere leads there")
+        await wait_for(lambda: "acknowledged by ana" in str(room.messages[0].blocks), "its own says it, too")
