@@ -66,6 +66,9 @@ class Reader(Protocol):
     async def incident(self, group: str, generation: int) -> tuple[Incident, list[Alert], list[Entry]] | None:
         """Return one incident with its alerts and its timeline."""
 
+    async def story(self, group: str, generation: int) -> tuple[Incident, list[Entry]] | None:
+        """Return one incident with its timeline, without its alerts: these may be thousands."""
+
     async def muted(self) -> list[Incident]:
         """Return heads of open incidents in which something is muted, at most 1,000."""
 

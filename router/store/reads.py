@@ -108,6 +108,21 @@ class RedisReader:
         timeline = [e for e in (codec.entry(line) for line in lines) if e.generation == generation]
         return head, alerts, timeline
 
+    async def story(self, group: str, generation: int) -> tuple[Incident, list[Entry]] | None:
+        """Return one incident with its timeline."""
+        k = self._keys[partition_of(group, len(self._keys))]
+        rows, lines = await self._link.read(
+            [
+                ("HMGET", k.group(group), "h", f"p{generation}"),
+                ("LRANGE", k.timeline(group), 0, -1),
+            ]
+        )
+        heads = (_incident(row) for row in rows if row is not None)
+        head = next((h for h in heads if h is not None and h.generation == generation), None)
+        if head is None or not generation:
+            return None
+        return head, [e for e in (codec.entry(line) for line in lines) if e.generation == generation]
+
     async def muted(self) -> list[Incident]:
         """Return heads of open incidents in which something is muted, at most 1,000."""
         names = await self._link.read([("SMEMBERS", k.muted) for k in self._keys])

@@ -166,8 +166,7 @@ class Slack:
 
     async def _find(self, incident: str) -> tuple[Incident, list[Entry]] | None:
         parts = split_incident_id(incident)
-        found = await self._context.reader.incident(*parts) if parts is not None else None
-        return (found[0], found[2]) if found is not None else None
+        return await self._context.reader.story(*parts) if parts is not None else None
 
     # --- silences -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from router.decide import reconciling
+from router.decide.reconciling import Kind
 from router.model.errors import StoreUnavailable
 from router.model.keys import split_incident_id
 
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 TURN_S: Final = 60.0
 #: What was asked longer ago says nothing about now.
 STALE: Final = timedelta(minutes=10)
-#: Of one turn: more open incidents than that are looked at over several.
+#: Of one turn: more open incidents than that are looked at over several, and a difference may last longer.
 MOST: Final = 1_000
 #: Of those that are over: as many as people end by hand and forget.
 MOST_OVER: Final = 200
@@ -78,9 +79,13 @@ class Reconciling:
             return
         now, policy = self._clock.now(), self._book().reconcile
         asked = {side: s for side, (at, s) in self._surveys.items() if now - at <= STALE}
-        found = await self._compared(asked, now)
+        found, looked_at = await self._compared(asked, now)
         names = {(d.kind.value, d.incident) for d in found}
-        self._since = {name: at for name, at in self._since.items() if name in names}
+        self._since = {
+            name: at
+            for name, at in self._since.items()
+            if name in names or not (name[1] in looked_at or _closed_there(name, asked))
+        }
         rows: list[dict[str, Any]] = []
         for each in found:
             since = self._since.setdefault((each.kind.value, each.incident), now)
@@ -107,21 +112,24 @@ class Reconciling:
         what = {"kind": difference.kind.value, "incident": difference.incident, "what": difference.text}
         log.warning("reconciled", did=action, **what)
 
-    async def _compared(self, asked: dict[str, Survey], now: datetime) -> list[Difference]:
+    async def _compared(self, asked: dict[str, Survey], now: datetime) -> tuple[list[Difference], set[str]]:
+        """Return what differs, and which incidents were looked at; none of a side that was not asked."""
         policy = self._book().reconcile
         page = await self._reader.incidents(include_closed=False, limit=MOST, after=self._after)
         self._after = page.after
+        looked_at = {h.id for h in page.heads}
         found: list[Difference] = []
         if (alertmanager := asked.get("alertmanager")) is not None:
             held = await self._held(page.heads)
             found += reconciling.at_alertmanager(held, alertmanager, policy, now)
         if (pagerduty := asked.get("pagerduty")) is not None:
-            others = await self._others(pagerduty, {h.id for h in page.heads})
+            others = await self._others(pagerduty, looked_at)
             found += reconciling.at_pagerduty(page.heads, others, pagerduty, policy, now)
-        over = await self._reader.incidents(include_closed=True, limit=MOST_OVER)
+        # The open ones come first.
+        over = await self._reader.incidents(include_closed=True, limit=len(page.heads) + MOST_OVER)
         ended = [h for h in over.heads if not h.state.open and h.resolved_by and h.firing]
         found += reconciling.by_hand(await self._held(ended), policy, now)
-        return found
+        return found, looked_at | {h.id for h in over.heads}
 
     async def _held(self, heads: list[Incident]) -> list[Held]:
         """Return incidents with their alerts, as they are by now."""
@@ -137,7 +145,13 @@ class Reconciling:
         found: dict[str, Incident] = {}
         for name in sorted(survey.open - known)[:MOST_OTHERS]:
             parts = split_incident_id(name)
-            whole = await self._reader.incident(*parts) if parts is not None else None
-            if whole is not None:
-                found[name] = whole[0]
+            story = await self._reader.story(*parts) if parts is not None else None
+            if story is not None:
+                found[name] = story[0]
         return found
+
+
+def _closed_there(name: tuple[str, str], asked: dict[str, Survey]) -> bool:
+    """True for what was open at PagerDuty alone and is not any more."""
+    pagerduty = asked.get("pagerduty")
+    return name[0] == Kind.OPEN.value and pagerduty is not None and name[1] not in pagerduty.open

@@ -222,6 +222,11 @@ class FakeReader:
         self._ask(group=group, generation=generation)
         return self.whole.get((group, generation))
 
+    async def story(self, group: str, generation: int) -> tuple[Incident, list[Entry]] | None:
+        self._ask(group=group, generation=generation)
+        found = self.whole.get((group, generation))
+        return (found[0], found[2]) if found is not None else None
+
     async def muted(self) -> list[Incident]:
         self._ask()
         return [head for head, _, _ in self.whole.values() if head.muted_by]

@@ -156,3 +156,22 @@ async def test_server_that_is_gone_is_unavailable() -> None:
         await reader.ping()
     with pytest.raises(StoreUnavailable):
         await reader.depths()
+
+
+async def test_a_story_is_an_incident_without_its_alerts(redis: Any, reader: RedisReader) -> None:
+    """The same head and timeline as of the whole one, of this generation and of an earlier one."""
+    head = await put(redis, 1)
+    now = msgspec.structs.replace(head, generation=2)
+    k = keys(head.group)
+    fields = {"h": codec.encode(now), "p1": codec.encode(head), "mx": codec.encode(Member(alert(1), 2))}
+    await redis.hset(k.group(head.group), mapping=fields)
+    entries = [Entry(ONSET, "noted", str(n), generation=n) for n in (1, 2, 2)]
+    await redis.rpush(k.timeline(head.group), *(codec.encode(e) for e in entries))
+    for generation, lines in ((1, 1), (2, 2)):
+        whole = await reader.incident(head.group, generation)
+        story = await reader.story(head.group, generation)
+        assert story == (whole[0], whole[2])
+        assert len(story[1]) == lines
+    assert await reader.story(head.group, 3) is None
+    assert await reader.story(head.group, 0) is None
+    assert await reader.story("0" * 16, 1) is None

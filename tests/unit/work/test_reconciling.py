@@ -103,3 +103,13 @@ async def test_what_is_open_there_alone_is_looked_up(room: Room) -> None:
     room.reader.whole[over.group, over.generation] = (over, [], [])
     (shown,) = await room.look(HEAD.id, over.id, f"{'9' * 16}.1", "not-ours")
     assert (shown["kind"], shown["incident"]) == ("open_at_pagerduty", over.id)
+
+
+async def test_what_was_not_looked_at_goes_on(room: Room) -> None:
+    """With more incidents than one turn looks at, a difference lasts over those that look at others."""
+    await room.look()
+    whole, room.reader.whole = room.reader.whole, {}
+    await room.look(minutes=6)
+    room.reader.whole = whole
+    (shown,) = await room.look(minutes=5)
+    assert shown["mended"] is True
