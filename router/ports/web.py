@@ -69,6 +69,9 @@ class Reader(Protocol):
     async def story(self, group: str, generation: int) -> tuple[Incident, list[Entry]] | None:
         """Return one incident with its timeline, without its alerts: these may be thousands."""
 
+    async def decisions(self, *, limit: int) -> list[tuple[str, Entry]]:
+        """Return the last lines of timelines with their groups, newest first, of the 200 latest incidents."""
+
     async def muted(self) -> list[Incident]:
         """Return heads of open incidents in which something is muted, at most 1,000."""
 

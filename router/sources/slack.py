@@ -350,6 +350,8 @@ def _answer(command: dict[str, Any]) -> str:
             return ""
         doing = f"{_DOING[asked.verb]} `{asked.incident}`…"
         return _lacking(asked) or f"{doing} Its message shows it in a moment, if it is open."
+    if wire_slack.typed(command).lower().startswith("rollback"):
+        return "I cannot roll back: that is not in this release. `why` names the deploy that is suspected."
     name, typed = _quoted(wire.text(command, "command", limit=40)), _quoted(wire_slack.typed(command))
     lines = [f"I do not know what to do with `{typed}`."] if typed and typed.lower() != "help" else []
     lines += ["What works:", *(f"• `{name} {what}`: {does}" for what, does in _HELP)]

@@ -32,6 +32,8 @@ _LETTER = re.compile(r"(\d{1,4})(u?)-(\d{1,15})-(\d{1,15})", re.ASCII).fullmatch
 _SHOWN = 4096
 #: More muted incidents are not looked at to say how many a silence mutes.
 _MOST_MUTED = 1_000
+#: Of a list of decisions: incidents, and lines of each.
+_MOST_DECIDED, _MOST_LINES = 200, 50
 
 
 class _Place(NamedTuple):
@@ -122,6 +124,14 @@ class RedisReader:
         if head is None or not generation:
             return None
         return head, [e for e in (codec.entry(line) for line in lines) if e.generation == generation]
+
+    async def decisions(self, *, limit: int) -> list[tuple[str, Entry]]:
+        """Return the last lines of timelines with their groups, newest first."""
+        heads = (await self.incidents(include_closed=True, limit=_MOST_DECIDED)).heads
+        names = [self._keys[partition_of(h.group, len(self._keys))].timeline(h.group) for h in heads]
+        rows = await self._link.read([("LRANGE", n, -_MOST_LINES, -1) for n in names]) if names else []
+        found = [(h.group, codec.entry(line)) for h, row in zip(heads, rows, strict=True) for line in row]
+        return heapq.nlargest(limit, found, key=lambda each: each[1].at)
 
     async def muted(self) -> list[Incident]:
         """Return heads of open incidents in which something is muted, at most 1,000."""

@@ -66,6 +66,11 @@ class Api:
                 {200: shapes.Changes}, refusals=(400,), query=(LIMIT,),
             ),
             Operation(
+                "GET", f"{base}/decisions", self.decisions,
+                "List what was decided lately, of which incident and why, the newest first.",
+                {200: shapes.Decisions}, query=(LIMIT,),
+            ),
+            Operation(
                 "GET", f"{base}/deliveries", self.deliveries,
                 "Follow authentic deliveries, each a line of JSON.", {200: None}, query=(source,),
             ),
@@ -133,6 +138,12 @@ class Api:
         known(request, {"limit"})
         found = await self._reader.changes(limit=limit(request))
         return answer({"changes": [views.change(service, c) for service, c in found]})
+
+    async def decisions(self, request: web.Request) -> web.Response:
+        """List the last lines of timelines, newest first."""
+        known(request, {"limit"})
+        found = await self._reader.decisions(limit=limit(request))
+        return answer({"decisions": [views.decision(group, entry) for group, entry in found]})
 
     async def deliveries(self, request: web.Request) -> web.StreamResponse:
         """Send every authentic delivery of this process as a line of JSON, as it comes; ``source``."""

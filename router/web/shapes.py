@@ -123,6 +123,18 @@ class Entry(msgspec.Struct):
     via: str
 
 
+class Decision(Entry):
+    """A line of a timeline, with the incident that it is about."""
+
+    incident: str
+
+
+class Decisions(msgspec.Struct):
+    """What was decided lately, the newest first."""
+
+    decisions: list[Decision]
+
+
 class IncidentWhole(Incident):
     """An incident with all that is known of it."""
 

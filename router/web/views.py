@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from router.model.keys import incident_id
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -69,6 +71,12 @@ def incident_whole(head: Incident, alerts: Sequence[Alert], timeline: Sequence[E
         ],
         "timeline": [{"at": e.at, "why": e.why, "text": e.text, "by": e.by, "via": e.via} for e in timeline],
     }
+
+
+def decision(group: str, e: Entry) -> dict[str, Any]:
+    """Return a line of a timeline, with the incident that it is about."""
+    about = {"incident": incident_id(group, e.generation)}
+    return about | {"at": e.at, "why": e.why, "text": e.text, "by": e.by, "via": e.via}
 
 
 def suspect(s: Suspect) -> dict[str, Any]:

@@ -227,6 +227,11 @@ class FakeReader:
         found = self.whole.get((group, generation))
         return (found[0], found[2]) if found is not None else None
 
+    async def decisions(self, *, limit: int) -> list[tuple[str, Entry]]:
+        self._ask(limit=limit)
+        found = [(group, e) for (group, _), (_, _, entries) in self.whole.items() for e in entries]
+        return found[:limit]
+
     async def muted(self) -> list[Incident]:
         self._ask()
         return [head for head, _, _ in self.whole.values() if head.muted_by]

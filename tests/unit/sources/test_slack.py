@@ -577,6 +577,11 @@ def test_help_says_what_works(text):
     assert "I do not know" not in answer
 
 
+def test_a_rollback_is_refused_in_words():
+    """It is not there yet, and says so instead of being taken for a mistake."""
+    assert "not in this release" in said(command(f"rollback {INCIDENT}"))
+
+
 def test_what_was_typed_is_quoted_and_does_nothing():
     """Markup in it pings nobody, makes no link and does not leave its quotes."""
     answer = said(command("<!channel> &lt;!here&gt; `x` <https://evil.example|good> & " + "y" * 500))

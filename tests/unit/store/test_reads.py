@@ -175,3 +175,15 @@ async def test_a_story_is_an_incident_without_its_alerts(redis: Any, reader: Red
     assert await reader.story(head.group, 3) is None
     assert await reader.story(head.group, 0) is None
     assert await reader.story("0" * 16, 1) is None
+
+
+async def test_decisions_are_the_last_lines_of_all(redis: Any, reader: RedisReader) -> None:
+    """Over all incidents and partitions, newest first, each with its group; never more than the limit."""
+    heads = [await put(redis, n, state=State.RESOLVED if n % 2 else State.TRIGGERED) for n in range(6)]
+    for n, head in enumerate(heads):
+        lines = [Entry(ONSET + timedelta(minutes=n, seconds=s), "noted", f"{n}.{s}") for s in (0, 30)]
+        await redis.rpush(keys(head.group).timeline(head.group), *(codec.encode(e) for e in lines))
+    found = await reader.decisions(limit=5)
+    assert [e.text for _, e in found] == ["5.30", "5.0", "4.30", "4.0", "3.30"]
+    assert [group for group, _ in found] == [heads[n].group for n in (5, 5, 4, 4, 3)]
+    assert len(await reader.decisions(limit=500)) == 12

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -27,7 +29,6 @@ from tests.fakes.web import FakeReader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
 
 ID = f"{GROUP}.2"
 HOSTILE = st.text(st.one_of(st.sampled_from("<>&:!@*_`|\n\x00\ud800😀"), st.characters()), max_size=400)
@@ -72,6 +73,19 @@ def test_whatever_is_told_of_it_is_harmless(text: str, size: int, rules: Path) -
 @pytest.fixture(scope="session")
 def rules(request: pytest.FixtureRequest) -> Path:
     return request.config.rootpath / "rules"
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_the_window_is_as_its_golden_file_says() -> None:
+    """What Slack is asked to open (UPDATE_GOLDEN=1 writes the file anew)."""
+    file, got = GOLDEN / "silence-window.json", words.window(incident(), "{}")
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(got, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    assert got == json.loads(file.read_text("utf-8"))
+    assert view_problem(got) == ""
 
 
 def test_nothing_open_says_so() -> None:

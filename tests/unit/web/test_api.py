@@ -27,6 +27,7 @@ READS = [
     f"/api/v1/incidents/{ID}",
     "/api/v1/deploys",
     "/api/v1/changes",
+    "/api/v1/decisions",
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/0-1-0",
     "/api/v1/senders",
@@ -288,6 +289,22 @@ async def test_senders_are_shown_with_what_is_wrong() -> None:
     assert gitlab["heard"] == gitlab["refused_since"] == ONSET.isoformat().replace("+00:00", "Z")
     assert (gitlab["unauthentic"], gitlab["last_status"]) == (3, 401)
     assert (slack["heard"], slack["wrong"], slack["switched_off"]) == (None, [], "hook 7")
+
+
+async def test_decisions_are_shown() -> None:
+    """Each line names its incident, why, and who asked where."""
+    one = room()
+    head, alerts, _ = one.reader.whole[GROUP, 2]
+    taken = Entry(ONSET, "acknowledged", "acknowledged by ana", by="ana", generation=2, via="slack")
+    one.reader.whole[GROUP, 2] = (head, alerts, [taken])
+    async with served(one) as c:
+        (shown,) = (await (await c.get("/api/v1/decisions?limit=5")).json())["decisions"]
+    assert (shown["incident"], shown["why"], shown["by"], shown["via"]) == (
+        ID,
+        "acknowledged",
+        "ana",
+        "slack",
+    )
 
 
 async def test_changes_are_shown() -> None:
