@@ -97,8 +97,11 @@ class PagerDuty:
         try:
             async with asyncio.timeout(0.2 * self._timeout_s):
                 email = await self._emails(who.via, who.id)
-            if not email:
-                return Done.NO_SUCH_PERSON
+        except TimeoutError:
+            return Done.FAILED
+        if not email:
+            return Done.NO_SUCH_PERSON
+        try:
             acting = Acting(job.incident.id, job.destination.want.value, email, pages)
             async with asyncio.timeout(0.5 * self._timeout_s):
                 return await self._threads.run(f"{what}|rest", self._rest.act, acting)

@@ -21,6 +21,7 @@ from router.kit.mrkdwn import escape
 from router.model import wire_slack
 from router.model.errors import Rejected, StoreUnavailable
 from router.model.keys import split_incident_id
+from router.model.reasons import Why
 from router.rulebook import durations
 from router.rulebook import matchers as matching
 from router.rulebook.durations import DurationError
@@ -40,7 +41,15 @@ PATIENCE_S: Final = 3.0
 LOOK_S: Final = 0.2
 #: An act may be done before its answer was; clocks of replicas differ a little.
 BEFORE: Final = timedelta(seconds=5)
-_ACTS: Final = frozenset({"acknowledge", "unacknowledge", "resolve", "snooze", "assign", "note"})
+#: What stands on the timeline when it is done.
+_ACTS: Final = {
+    "acknowledge": Why.ACKNOWLEDGED,
+    "unacknowledge": Why.UNACKNOWLEDGED,
+    "resolve": Why.RESOLVED_BY_HAND,
+    "snooze": Why.SNOOZED,
+    "assign": Why.ASSIGNED,
+    "note": Why.NOTED,
+}
 _BUTTONS: Final = frozenset({"acknowledge", "unacknowledge", "resolve"})
 _OURS: Final = frozenset({*_BUTTONS, "silence", "why"})
 _HOOKS: Final = "hooks.slack.com"
@@ -93,7 +102,7 @@ class Slack:
             trigger = wire.text(command, "trigger_id", limit=200)
             await self._say(url, await self._tried(self._silence(asked, by, url, trigger)))
         elif asked.verb in _ACTS:
-            await self._say(url, await self._tried(self._came(asked.incident, by, quiet=False)))
+            await self._say(url, await self._tried(self._came(asked.verb, asked.incident, by, quiet=False)))
 
     async def _click(self, doc: dict[str, Any]) -> None:
         kind = wire.text(doc, "type", limit=40)
@@ -110,7 +119,7 @@ class Slack:
 
     async def _pressed(self, action: str, incident: str, by: str, url: str, doc: dict[str, Any]) -> None:
         if action in _BUTTONS:  # that it is done shows the message itself
-            await self._say(url, await self._tried(self._came(incident, by, quiet=True)))
+            await self._say(url, await self._tried(self._came(action, incident, by, quiet=True)))
         elif action == "why":
             await self._say(url, await self._tried(self._why(wire_slack.Asked("why", incident))))
         elif action == "silence":
@@ -149,7 +158,7 @@ class Slack:
         found = await self._context.reader.deploys(limit=500 if service else words.MOST_LISTED)
         return words.deploys([d for d in found if service in {"", d.service}], service)
 
-    async def _came(self, incident: str, by: str, *, quiet: bool) -> str:
+    async def _came(self, verb: str, incident: str, by: str, *, quiet: bool) -> str:
         """Wait a little, and return what an act came to; "" where it was done and ``quiet``."""
         began, clock = self._context.clock.now() - BEFORE, self._context.clock
         until = clock.monotonic() + PATIENCE_S
@@ -157,8 +166,8 @@ class Slack:
             found = await self._find(incident)
             if found is None:
                 return words.nothing_came(None, by)
-            mine = [e for e in found[1] if e.by == by and e.via == "slack" and e.at >= began]
-            if mine:
+            mine = [e for e in found[1] if e.by == by and e.via == "slack" and e.why == _ACTS[verb]]
+            if mine and mine[-1].at >= began:
                 return "" if quiet else words.came(mine[-1], found[0])
             if clock.monotonic() >= until:
                 return words.nothing_came(found[0], by)

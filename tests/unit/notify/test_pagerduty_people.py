@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
@@ -144,3 +145,17 @@ async def test_requests_are_what_the_api_takes(vendor: FakePagerDutySite, shared
                                                   for k, v in described["properties"].items()}})  # fmt: skip
         seen.add((method, name))
     assert seen == {("PUT", "/incidents/{id}"), ("POST", "/incidents/{id}/notes")}
+
+
+async def test_who_cannot_be_found_out_in_time_is_noted(vendor: FakePagerDutySite) -> None:
+    """A Slack that hangs holds no acknowledgement up."""
+
+    async def hangs(via: str, person: str) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    one = notifier(vendor)
+    one._emails, one._timeout_s = hangs, 0.5
+    await told(one, Want.ACKNOWLEDGED, **TAKEN)
+    (incident,) = vendor.incidents
+    assert (incident.state, len(vendor.site(incident).notes)) == ("acknowledged", 1)

@@ -212,6 +212,15 @@ async def test_an_act_that_changes_nothing_is_told_after_a_while(room: Room) -> 
     assert 3 <= sum(room.clock.slept) < 4
 
 
+async def test_another_act_of_the_same_person_is_not_taken_for_it(room: Room) -> None:
+    """Who acknowledged a moment ago and resolves now hears of the resolve."""
+    taken = Entry(room.clock.now(), "acknowledged", "acknowledged by ana", by="ana", via="slack")
+    ended = Entry(room.clock.now(), "resolved_by_hand", "resolved by ana", by="ana", via="slack")
+    room.reader.whole[GROUP, 2] = (incident(), [], [taken, ended, taken])
+    (said,) = await room.types(f"resolve {ID}")
+    assert said.startswith("resolved by ana")
+
+
 async def test_what_is_no_question_is_left_alone(room: Room) -> None:
     """Help, mistakes, events, other buttons and junk are answered elsewhere or not at all."""
     assert await room.types("help") == []
