@@ -25,6 +25,7 @@ The rooms, in the order a newcomer should read them:
 - ``silence_commands.py``  silences.
 - ``incident_commands.py``  incidents: what is open, and what people do about it.
 - ``import_commands.py``  rules from an Alertmanager's configuration.
+- ``deploy_commands.py``  deploys, and telling of one.
 - ``silence_import.py``  reads those of an Alertmanager.
 - ``coverage.py``  which routes recorded deliveries take.
 - ``remote.py``  their HTTP client.

@@ -21,6 +21,7 @@ import uvloop
 from router import (
     __version__,
     commands,
+    deploy_commands,
     import_commands,
     incident_commands,
     rules_commands,
@@ -186,6 +187,7 @@ main.add_command(import_commands.import_)
 main.add_command(incident_commands.incident)
 main.add_command(rules_commands.routes)
 main.add_command(commands.senders)
+main.add_command(deploy_commands.deploy)
 main.add_command(incident_commands.reconcile)
 main.add_command(commands.capture)
 main.add_command(silence_commands.silence)

@@ -34,6 +34,7 @@ from router.store.store import RedisStore
 from router.store.surroundings import RedisSurroundings
 from router.web.api import Access, Api, Part
 from router.web.bodies import Limits
+from router.web.deploys import Deploys
 from router.web.incidents import Incidents
 from router.web.letters import Letters
 from router.web.operations import Scope
@@ -260,6 +261,7 @@ class App:
             rules_,
             silences,
             Reconciliation(self.shared),
+            Deploys(reader, self.door, self.clock),
             Letters(reader, self.door, drivers.sources, self.clock),
         ]
         for listener in drivers.listeners():

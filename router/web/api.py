@@ -17,7 +17,7 @@ from aiohttp import web
 
 from router.decide import senders
 from router.model.errors import Rejected
-from router.web import openapi, shapes, views
+from router.web import openapi, shapes, shapes_deploys, views
 from router.web.answers import answer, known, limit
 from router.web.operations import LIMIT, Handler, Operation, Param, Scope
 
@@ -57,13 +57,9 @@ class Api:
         source = Param("source", "Only of this source.", {"type": "string"})
         own = [
             Operation(
-                "GET", f"{base}/deploys", self.deploys, "List deploys, the newest first.",
-                {200: shapes.Deploys}, refusals=(400,), query=(LIMIT,),
-            ),
-            Operation(
                 "GET", f"{base}/changes", self.changes,
                 "List pushes, merges, pipelines, tags, releases and feature flags, the newest first.",
-                {200: shapes.Changes}, refusals=(400,), query=(LIMIT,),
+                {200: shapes_deploys.Changes}, refusals=(400,), query=(LIMIT,),
             ),
             Operation(
                 "GET", f"{base}/decisions", self.decisions,
@@ -125,13 +121,6 @@ class Api:
         """Show the OpenAPI document."""
         known(request, set())
         return answer(openapi.document(self.operations()))
-
-    async def deploys(self, request: web.Request) -> web.Response:
-        """List deploys, newest first."""
-        known(request, {"limit"})
-        return answer(
-            {"deploys": [views.deploy(d) for d in await self._reader.deploys(limit=limit(request))]}
-        )
 
     async def changes(self, request: web.Request) -> web.Response:
         """List changes (pushes, merges, pipelines, tags, releases, feature flags), newest first."""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from router.web.operations import Operation, Param
 
 _REF: Final = "#/components/schemas/{name}"
-_PLACE: Final = re.compile(r"\{(\w+)\}")
+_PLACE: Final = re.compile(r"\{(\w+)[:}]")
+#: A place in a path that says of which characters it is.
+_PATTERN: Final = re.compile(r"\{(\w+):[^}]*\}")
 #: What every operation may answer, whatever is asked; 400: a parameter that is none, a Host that is not ours.
 _ALWAYS: Final = (400, 401, 403, 500, 503)
 _MEANINGS: Final = {
@@ -45,7 +47,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     known = dict(zip([*dict.fromkeys(types), shapes.Problem], schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for each in listed:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, known)
+        paths.setdefault(_PATTERN.sub(r"{\1}", each.path), {})[each.method.lower()] = _operation(each, known)
     return {
         "openapi": "3.1.0",
         "info": {

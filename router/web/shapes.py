@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from router.model.destinations import Lane, Want
-from router.model.events import DeployPhase, Severity
+from router.model.events import Severity
 from router.model.incidents import State
 from router.model.silences import SilenceState
 
@@ -150,52 +150,6 @@ class Accepted(msgspec.Struct):
 
     status: Literal["accepted"]
     repeated: bool
-
-
-class Deploy(msgspec.Struct):
-    """A deploy of a service to an environment."""
-
-    id: str
-    service: str
-    environment: str
-    version: str
-    names: list[str]
-    phases: dict[DeployPhase, datetime]
-    tellers: list[str]
-    title: str
-    author: str
-    url: str
-    images: list[str]
-    config_revision: str
-    facts: dict[str, str]
-
-
-class Deploys(msgspec.Struct):
-    """Deploys, the newest first."""
-
-    deploys: list[Deploy]
-
-
-class Change(msgspec.Struct):
-    """A change that is not bound to an environment."""
-
-    service: str
-    phase: DeployPhase
-    at: datetime
-    revision: str
-    names: list[str]
-    ref: str
-    title: str
-    author: str
-    url: str
-    detail: str
-    facts: dict[str, str]
-
-
-class Changes(msgspec.Struct):
-    """Changes, the newest first."""
-
-    changes: list[Change]
 
 
 class Sender(msgspec.Struct):

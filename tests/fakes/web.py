@@ -20,6 +20,7 @@ from router.model.events import AlertBatch, Heartbeat, Trouble
 from router.ports import DeadLetter, Page, Taken
 from router.web.api import Access, Api, Part
 from router.web.bodies import Limits
+from router.web.deploys import Deploys
 from router.web.incidents import Incidents
 from router.web.letters import Letters
 from router.web.operations import Scope
@@ -194,6 +195,7 @@ class FakeReader:
         self.error: Exception | None = None
         self.whole: dict[tuple[str, int], tuple[Incident, list[Alert], list[Entry]]] = {}
         self.told_deploys: list[Deploy] = []
+        self.told_ledgers: dict[str, Ledger] = {}
         self.notes: dict[str, bytes] = {}
         self.told_changes: list[tuple[str, Change]] = []
         self.letters: list[DeadLetter] = []
@@ -238,7 +240,7 @@ class FakeReader:
 
     async def ledgers(self, services: Sequence[str]) -> dict[str, Ledger]:
         self._ask(services=services)
-        return {}
+        return {name: self.told_ledgers[name] for name in services if name in self.told_ledgers}
 
     async def deploys(self, *, limit: int) -> list[Deploy]:
         self._ask(limit=limit)
@@ -312,6 +314,7 @@ class Room:
             rules,
             Silences(MemorySurroundings(), self.reader, self.clock, self.lookout.refresh),
             Reconciliation(MemorySurroundings()),
+            Deploys(self.reader, self.door, self.clock),
         ]
         tokens = [(token, frozenset(self.scopes.get(token, Scope))) for token in self.tokens]
         api = Api(self.reader, self.tap, parts, lambda: rules.banner, Access(tokens, self.open_))

@@ -9,6 +9,7 @@ from pathlib import Path
 from router.web import openapi
 from router.web.api import Access, Api
 from router.web.bodies import Limits
+from router.web.deploys import Deploys
 from router.web.incidents import Incidents
 from router.web.letters import Letters
 from router.web.reconciliation import Reconciliation
@@ -30,6 +31,7 @@ def test_documented_paths_are_the_applications() -> None:
         Rules(None, None, None, None),
         Silences(None, None, None, None),
         Reconciliation(None),
+        Deploys(None, None, None),
     ]
     api = Api(None, None, parts, str, Access([], open=True))
     app = make_app(
