@@ -153,7 +153,7 @@ def _story(found: Any) -> list[str]:
     }
     lines = [f"{name:<12}{line(str(value), 300)}" for name, value in rows.items() if value]
     for one in found["suspects"]:
-        word = "suspected" if one.get("score", 0) > 0 else "cleared"
+        word = one.get("verdict") or ("suspected" if one.get("score", 0) > 0 else "cleared")
         name = f"{one.get('service')} {one.get('version')}"
         lines.append(f"{word:<12}{line(name, 200)} (score {one.get('score')})")
         reasons = [*one.get("for", ()), *one.get("against", ())]
@@ -259,6 +259,30 @@ def merge(*, into: str, ids: Sequence[str], by: str, note: str, output: str, url
     Example: router incident merge 7f3a9c21b04d55e0.2 --into 02b7c2d0f7e44c11.1
     """
     _do("merge", ids, _words(by, note) | {"to": into}, output, url, token)
+
+
+@incident.command()
+@click.option("--deploy", default="", metavar="SERVICE/ID", help="Which of its suspects; else the likeliest.")
+@_acts
+def confirm(
+    *, deploy: str, ids: Sequence[str], by: str, note: str, output: str, url: str, token: str
+) -> None:
+    """Say that a suspected deploy did it.
+
+    Example: router incident confirm 7f3a9c21b04d55e0.2
+    """
+    _do("confirm", ids, _words(by, note) | {"to": deploy}, output, url, token)
+
+
+@incident.command()
+@click.option("--deploy", default="", metavar="SERVICE/ID", help="Which of its suspects; else the likeliest.")
+@_acts
+def refute(*, deploy: str, ids: Sequence[str], by: str, note: str, output: str, url: str, token: str) -> None:
+    """Say that a suspected deploy did not do it.
+
+    Example: router incident refute 7f3a9c21b04d55e0.2 --deploy payment-service/prod/1.42.0/1
+    """
+    _do("refute", ids, _words(by, note) | {"to": deploy}, output, url, token)
 
 
 @incident.command()

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from router.decide import destinations, telling
+from router.decide import destinations, suspects, telling
 from router.decide.decision import Decision, Snapshot
 from router.kit.text import line, span
 from router.model.commands import Command, CommandKind
-from router.model.incidents import Entry, Incident, State
+from router.model.incidents import Entry, Incident, State, Verdict
 from router.model.keys import split_incident_id
 from router.model.reasons import Reason, Why
 
@@ -83,6 +83,8 @@ def decide(event: Command, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
     desk = _Desk(event, head, seen, book, now)
     if event.kind is CommandKind.NOTE:
         return _note(desk)
+    if event.kind in {CommandKind.CONFIRM, CommandKind.REFUTE}:
+        return _judge(desk)
     if not head.state.open:
         return desk.ignore(f"already {head.state}")
     return _ACTS[event.kind](desk)
@@ -165,6 +167,33 @@ def _note(desk: _Desk) -> Decision:
         desk.out.incident = desk.head
         return desk.out
     return desk.done()
+
+
+def _judge(desk: _Desk) -> Decision:
+    """A person's word on a suspected deploy; what is over may be judged, too: that is when one knows."""
+    head, event = desk.head, desk.event
+    top = suspects.prime(head.suspects)
+    key = event.to or (top.key if top is not None else "")
+    about = next((s for s in head.suspects if s.key == key), None)
+    if about is None:
+        return desk.ignore(f"{key} is not among its suspects" if key else "no deploy is suspected")
+    confirmed = event.kind is CommandKind.CONFIRM
+    old = head.verdicts.get(key)
+    if old is not None and old.confirmed is confirmed:
+        return desk.ignore(f"{about.service} {about.version} is {about.verdict} already, by {old.by}")
+    why = Why.DEPLOY_CONFIRMED if confirmed else Why.DEPLOY_REFUTED
+    word = "confirmed" if confirmed else "refuted"
+    desk.tell(why, f"{about.service} {about.version} {word} as the cause by {event.by}")
+    verdicts = {**head.verdicts, key: Verdict(confirmed, event.by)}
+    changes: dict[str, Any] = {
+        "verdicts": verdicts,
+        "suspects": suspects.judged(head.suspects, verdicts),
+    }
+    if head.state.open:
+        return desk.done(**changes)
+    head = msgspec.structs.replace(head, why=tuple(desk.out.why[-5:]), **changes)
+    desk.out.incident = destinations.refresh(head, desk.book, desk.out)
+    return desk.out
 
 
 def _merge(desk: _Desk) -> Decision:

@@ -161,6 +161,8 @@ _COMMANDS = {
     ActKind.REASSIGNED: CommandKind.ASSIGN,
     ActKind.ANNOTATED: CommandKind.NOTE,
     ActKind.SNOOZED: CommandKind.SNOOZE,
+    ActKind.CONFIRMED: CommandKind.CONFIRM,
+    ActKind.REFUTED: CommandKind.REFUTE,
 }
 #: What PagerDuty does by itself, when nobody acted in time.
 _BY_ITSELF = {ActKind.UNACKNOWLEDGED: "PagerDuty", ActKind.ESCALATED: "PagerDuty"}

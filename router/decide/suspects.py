@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from router.model.events import DeployPhase
-from router.model.incidents import Incident, Suspect
+from router.model.incidents import Incident, Suspect, Verdict
 from router.model.reasons import Reason, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
 
     from router.decide.decision import Decision
@@ -33,6 +33,9 @@ _STARTED = 1.0
 _VERSION = 2.0
 _COMPETE = -0.5
 _FAILED = -0.5
+#: Who looked knows more than all that can be weighed.
+_SAID = {True: (Why.DEPLOY_CONFIRMED, 20.0), False: (Why.DEPLOY_REFUTED, -20.0)}
+_VERDICTS = {why for why, _ in _SAID.values()}
 _BEFORE = -6.0  # an alert that began before the deploy took effect outweighs all that speaks for it
 
 
@@ -77,7 +80,7 @@ def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple
         for deploy in ledger.deploys
         if (suspect := _weigh(deploy, head, onset, book)) is not None
     ]
-    rivals = [s for s in candidates if s.score > 0]
+    rivals = [s for s in candidates if s.score > 0]  # before anybody's word
     if len(rivals) > 1:
         others = len(rivals) - 1
         text = "another deploy competes" if others == 1 else f"{others} other deploys compete"
@@ -88,8 +91,23 @@ def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple
             else s
             for s in candidates
         ]
+    return judged(candidates, head.verdicts)[:KEEP]
+
+
+def judged(found: Iterable[Suspect], verdicts: Mapping[str, Verdict]) -> tuple[Suspect, ...]:
+    """Return candidates with what people said of them last, likeliest first."""
+    candidates = [_judged(s, verdicts.get(s.key)) if verdicts else s for s in found]
     candidates.sort(key=lambda s: (-s.score, -s.at.timestamp(), s.deploy_id))
-    return tuple(candidates[:KEEP])
+    return tuple(candidates)
+
+
+def _judged(suspect: Suspect, verdict: Verdict | None) -> Suspect:
+    reasons = [r for r in suspect.reasons if r.why not in _VERDICTS]
+    if verdict is not None:
+        why, weight = _SAID[verdict.confirmed]
+        reasons.append(Reason(why, f"{why.removeprefix('deploy_')} by {verdict.by}"[:200], weight))
+    score = round(sum(r.weight for r in reasons), 3)
+    return msgspec.structs.replace(suspect, reasons=tuple(reasons), score=score)
 
 
 def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> Suspect | None:

@@ -22,6 +22,8 @@ class CommandKind(StrEnum):
     ASSIGN = "assign"
     NOTE = "note"
     MERGE = "merge"
+    CONFIRM = "confirm"
+    REFUTE = "refute"
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, tag="command", omit_defaults=True):
@@ -33,7 +35,8 @@ class Command(msgspec.Struct, frozen=True, gc=False, tag="command", omit_default
         via: where it was asked: ``api``, ``slack``, ``pagerduty``; what happened at PagerDuty is not told it.
         note: what was written.
         until: SNOOZE: when people are told again.
-        to: ASSIGN: whose it is now; MERGE: the id of the incident that this one is a part of.
+        to: ASSIGN: whose it is now; MERGE: the id of the incident that this one is a part of; CONFIRM and
+            REFUTE: the deploy (:attr:`router.model.incidents.Suspect.key`), "" for the likeliest.
     """
 
     group: str

@@ -169,7 +169,7 @@ UNDATED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ActKind(StrEnum):
-    """What somebody did to an incident at PagerDuty or in Slack, in PagerDuty's words; SNOOZED is Slack's."""
+    """What somebody did to an incident at PagerDuty or in Slack, where it can in PagerDuty's words."""
 
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
@@ -180,6 +180,8 @@ class ActKind(StrEnum):
     REASSIGNED = "reassigned"
     ANNOTATED = "annotated"
     SNOOZED = "snoozed"
+    CONFIRMED = "confirmed"
+    REFUTED = "refuted"
     OTHER = "other"
 
 

@@ -11,7 +11,7 @@ import msgspec
 from router.model.destinations import Destination
 from router.model.events import Alert, Hold, Severity
 from router.model.keys import incident_id
-from router.model.reasons import Reason
+from router.model.reasons import Reason, Why
 
 
 class State(StrEnum):
@@ -59,9 +59,29 @@ class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     phase: str = ""
 
     @property
+    def key(self) -> str:
+        """``<service>/<deploy id>``: what a person's verdict names."""
+        return f"{self.service}/{self.deploy_id}"
+
+    @property
+    def verdict(self) -> str:
+        """What a person said of it: ``confirmed``, ``refuted``, or "" where nobody did."""
+        said = {r.why for r in self.reasons}
+        if Why.DEPLOY_CONFIRMED in said:
+            return "confirmed"
+        return "refuted" if Why.DEPLOY_REFUTED in said else ""
+
+    @property
     def probability(self) -> float:
         """The score as a number between 0 and 1; the logistic function of it, not calibrated."""
         return round(1 / (1 + math.exp(-max(-30.0, min(30.0, self.score - 1)))), 3)
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A person's word on a suspected deploy."""
+
+    confirmed: bool
+    by: str
 
 
 class Member(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -138,6 +158,7 @@ class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     snoozed_until: datetime | None = None
     assigned_to: str = ""
     merged_into: str = ""
+    verdicts: dict[str, Verdict] = msgspec.field(default_factory=dict)
 
     @property
     def id(self) -> str:

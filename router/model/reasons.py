@@ -70,6 +70,9 @@ class Why(StrEnum):
     DEPLOY_FAILED = "deploy_failed"
     VERSION_LABEL_DIFFERS = "version_label_differs"
     OTHER_DEPLOYS_COMPETE = "other_deploys_compete"
+    # a person's word on a suspicion
+    DEPLOY_CONFIRMED = "deploy_confirmed"
+    DEPLOY_REFUTED = "deploy_refuted"
     SUSPECT_FOUND = "suspect_found"
     NO_SUSPECT = "no_suspect"
     # delivery

@@ -32,6 +32,8 @@ VERBS: Final = {
     "snooze": "snooze",
     "assign": "assign",
     "note": "note",
+    "confirm": "confirm",
+    "refute": "refute",
     "silence": "silence",
     "list": "list",
     "show": "show",

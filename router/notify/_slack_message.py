@@ -98,6 +98,11 @@ def _buttons(job: IncidentJob) -> list[dict[str, Any]]:
         _button("silence", "Silence…", incident),
         _button("why", "Why?", incident),
     ]
+    top = job.incident.suspects[0] if job.incident.suspects else None
+    if top is not None and top.score > 0 and not top.verdict:
+        value = f"{incident} {top.key}"[:600]
+        elements.append(_button("confirm", "That deploy did it", value))
+        elements.append(_button("refute", "It did not", value))
     return [{"type": "actions", "elements": elements}]
 
 
@@ -141,7 +146,7 @@ def _facts(incident: Incident) -> dict[str, Any]:
 
 
 def _suspicion(suspect: Suspect, incident: Incident) -> str:
-    word = "Suspected" if suspect.score > 0 else "Cleared"
+    word = suspect.verdict.capitalize() or ("Suspected" if suspect.score > 0 else "Cleared")
     said = f"{word}: {escape(f'{suspect.service} {suspect.version}', 150)}"
     said += f" by {escape(suspect.author, 80)}" if suspect.author else ""
     if incident.starts_at is None:

@@ -60,8 +60,11 @@ _ACTS: Final = {
     "snooze": ActKind.SNOOZED,
     "assign": ActKind.REASSIGNED,
     "note": ActKind.ANNOTATED,
+    "confirm": ActKind.CONFIRMED,
+    "refute": ActKind.REFUTED,
 }
-_BUTTONS: Final = {name: _ACTS[name] for name in ("acknowledge", "unacknowledge", "resolve")}
+_PRESSED: Final = ("acknowledge", "unacknowledge", "resolve", "confirm", "refute")
+_BUTTONS: Final = {name: _ACTS[name] for name in _PRESSED}
 _DOING: Final = {
     "acknowledge": "Acknowledging",
     "unacknowledge": "Giving back",
@@ -69,6 +72,8 @@ _DOING: Final = {
     "snooze": "Putting off",
     "assign": "Handing on",
     "note": "Noting on",
+    "confirm": "Confirming the suspicion of",
+    "refute": "Refuting the suspicion of",
 }
 
 
@@ -82,6 +87,7 @@ _HELP: Final = (
     ("assign &lt;incident&gt; @ana", "whose it is"),
     ("note &lt;incident&gt; text", "a line on its timeline"),
     ("silence &lt;incident&gt; [2h why]", "do not tell its alerts; without a time a window opens"),
+    ("confirm &lt;incident&gt; [deploy]", "the suspected deploy did it; `refute`: it did not"),
     ("deploys [service]", "the last deploys"),
 )
 
@@ -238,7 +244,8 @@ def _action(click: _Click, action: Any) -> Told:
     """Return what a press of one of our buttons asks for; of all other actions only that they were done."""
     stamp = wire.text(action, "action_ts", limit=40)
     name = wire.text(action, "action_id", limit=255)
-    value = wire.text(action, "value", limit=100) or wire.text(action, "selected_option", "value", limit=100)
+    value = wire.text(action, "value", limit=700) or wire.text(action, "selected_option", "value", limit=700)
+    value, _, to = value.partition(" ")  # behind the incident stands the deploy that a verdict is about
     kind, found = _BUTTONS.get(name.partition(":")[0]), keys.split_incident_id(value)
     number = f"{stamp or click.digest}:{click.by_id}:{name}"
     if kind is None or found is None or click.foreign:  # a link, or somebody else's button or finger
@@ -256,6 +263,7 @@ def _action(click: _Click, action: Any) -> Told:
         at=_time(stamp),
         word=click.word,
         ref=click.ref,
+        to=to if kind in {ActKind.CONFIRMED, ActKind.REFUTED} else "",
     )
 
 
@@ -313,6 +321,8 @@ def _command(command: dict[str, Any], at: datetime, body: bytes) -> Act:
     words, to, until = asked.rest, "", None
     if asked.verb == "assign":
         words, to = "", wire_slack.person(asked.rest)
+    elif asked.verb in {"confirm", "refute"}:
+        to, _, words = asked.rest.partition(" ")
     elif asked.verb == "snooze":
         length, words = _length(asked.rest)
         until = at + length if length else None

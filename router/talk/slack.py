@@ -49,8 +49,10 @@ _ACTS: Final = {
     "snooze": Why.SNOOZED,
     "assign": Why.ASSIGNED,
     "note": Why.NOTED,
+    "confirm": Why.DEPLOY_CONFIRMED,
+    "refute": Why.DEPLOY_REFUTED,
 }
-_BUTTONS: Final = frozenset({"acknowledge", "unacknowledge", "resolve"})
+_BUTTONS: Final = frozenset({"acknowledge", "unacknowledge", "resolve", "confirm", "refute"})
 _OURS: Final = frozenset({*_BUTTONS, "silence", "why"})
 _HOOKS: Final = "hooks.slack.com"
 _TRIGGER: Final = {"expired_trigger_id", "exchanged_trigger_id", "invalid_trigger_id", "trigger_expired"}
@@ -110,7 +112,8 @@ class Slack:
             await self._submitted(doc)
         actions = doc.get("actions") if kind == "block_actions" else None
         for action in actions[:1] if isinstance(actions, list) else ():
-            url, value = wire.text(doc, "response_url", limit=2000), wire.text(action, "value", limit=100)
+            url = wire.text(doc, "response_url", limit=2000)
+            value = wire.text(action, "value", limit=700).partition(" ")[0]
             name = wire.text(action, "action_id", limit=255).partition(":")[0]
             if name in _OURS and wire_slack.foreign(doc):
                 await self._say(url, "Only people of the workspace that I belong to can do that.")

@@ -40,7 +40,8 @@ class Act(msgspec.Struct, forbid_unknown_fields=True):
     """The body of an act.
 
     ``by``: who asks. ``note``: why. ``id``: the client's own, so that a repeated request counts once.
-    ``until`` or ``duration``: of a snooze. ``to``: of assign a person, of merge an incident's id.
+    ``until`` or ``duration``: of a snooze. ``to``: of assign a person, of merge an incident's id, of confirm
+    and refute a deploy's ``<service>/<id>`` (without it the likeliest).
     """
 
     by: str = "api"
@@ -201,6 +202,8 @@ def _utc(at: datetime) -> datetime:
 
 def _to(kind: CommandKind, body: Act, head: Incident) -> str:
     to = _plain(body.to, 100)
+    if kind in {CommandKind.CONFIRM, CommandKind.REFUTE}:
+        return _plain(body.to, 500)
     if kind not in {CommandKind.ASSIGN, CommandKind.MERGE}:
         if to:
             raise Rejected(400, "bad_body", f"{kind} has no to")

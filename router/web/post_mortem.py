@@ -87,7 +87,7 @@ def _suspects(head: Incident) -> list[str]:
 
 
 def _suspect(suspect: Suspect) -> str:
-    verdict = "suspected" if suspect.score > 0 else "cleared"
+    verdict = suspect.verdict or ("suspected" if suspect.score > 0 else "cleared")
     name = _safe(f"{suspect.service} {suspect.version}")
     url = web_url(suspect.url)
     name = f"[{name}](<{url}>)" if url and ">" not in url else name

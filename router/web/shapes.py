@@ -39,6 +39,7 @@ class Suspect(msgspec.Struct):
     version: str
     at: datetime
     score: float
+    verdict: Literal["", "confirmed", "refuted"]
     title: str
     author: str
     url: str

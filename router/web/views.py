@@ -88,6 +88,7 @@ def suspect(s: Suspect) -> dict[str, Any]:
         "version": s.version,
         "at": s.at,
         "score": s.score,
+        "verdict": s.verdict,
         "title": s.title,
         "author": s.author,
         "url": s.url,

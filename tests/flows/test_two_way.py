@@ -453,3 +453,22 @@ receivers:
         await wait_for(lambda: w.page.state == "acknowledged", "PagerDuty shows it")
         await wait_for(lambda: f"<#{room.id}>" in w.shown, "the message elsewhere leads there")
         await wait_for(lambda: "acknowledged by ana" in str(room.messages[0].blocks), "its own says it, too")
+
+
+async def test_a_word_on_the_suspicion_is_shown_to_all(tmp_path: Path) -> None:
+    """Who looked says that the deploy did it: the message says so, and its buttons are gone."""
+    async with world(tmp_path) as w:
+        now = w.clock.now()
+        told = {"service": "payment-service", "version": "1.42.0", "environment": "prod"}
+        await w.c.post("/api/v1/deploys", {**told, "at": (now - timedelta(minutes=3)).isoformat()})
+        await w.c.post("/webhooks/alertmanager", body(alert("HighErrorRate", at=now)))
+        await wait_for(w.c.incidents, "an incident")
+        await w.calm()
+        assert "Suspected: payment-service 1.42.0" in w.shown
+        await w.slack.presses("ana", "confirm", w.message)
+        await wait_for(lambda: "Confirmed: payment-service 1.42.0" in w.shown, "the message says it")
+        assert {b["action_id"] for b in buttons(w.message)}.isdisjoint({"confirm", "refute"})
+        (head,) = await w.c.incidents()
+        assert (head["suspect"]["verdict"], len(w.pagerduty.events)) == ("confirmed", 1)
+        shown = (await w.c.get(f"/api/v1/deploys/payment-service/{head['suspect']['deploy']}"))[1]
+        assert [b["incident"] for b in shown["suspected_by"]] == [head["id"]]

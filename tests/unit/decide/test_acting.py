@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from router.decide.acting import LONGEST_SNOOZE
-from router.decide.decision import Decision
+from router.decide.decision import Decision, Snapshot
 from router.model.commands import Command, CommandKind
 from router.model.destinations import Want
-from router.model.events import Severity, TimerKind
+from router.model.events import DeployNoticed, Severity, TimerKind
 from router.model.incidents import State
 from router.model.reasons import Why
-from tests.unit.decide.making import CHAT, GROUP, PAGE, World, after, alert, rulebook
+from tests.unit.decide.making import CHAT, GROUP, PAGE, World, after, alert, deploy, ledgers, rulebook
 
 OTHER = "0123456789abcdef.3"
 
@@ -241,3 +241,69 @@ def test_a_message_is_edited_wherever_its_button_was_pressed(world: World) -> No
     """What was done in Slack is no state of Slack's: the message is ours to edit."""
     ask(world, CommandKind.ACKNOWLEDGE, via="slack")
     assert world.target(CHAT).due
+
+
+# --- a person's word on a suspicion ----------------------------------------------------------------
+
+
+@pytest.fixture
+def suspected() -> World:
+    """An incident that everybody was told of, with a deploy of its own service as suspect."""
+    one = World(seen=Snapshot(ledgers=ledgers(deploy(-5, name="1.42.0"))))
+    one.tells(alert("a"))
+    one.delivers_all()
+    (top,) = one.head.suspects
+    assert top.score > 0
+    return one
+
+
+def test_a_confirmed_suspect_stays_first(suspected: World) -> None:
+    """Who said so stands among its reasons and on the timeline; the message is edited, nobody is paged."""
+    before = suspected.target(PAGE).want_version
+    out = ask(suspected, CommandKind.CONFIRM)
+    (top,) = suspected.head.suspects
+    assert (top.verdict, top.reasons[-1].text) == ("confirmed", "confirmed by ana")
+    assert [e.text for e in out.timeline] == ["shop 1.42.0 confirmed as the cause by ana"]
+    assert suspected.target(PAGE).want_version == before
+    assert suspected.target(CHAT).due
+
+
+def test_a_refuted_suspect_is_suspected_no_more(suspected: World) -> None:
+    """It is shown as refuted; a second word takes the first's place, the same one changes nothing."""
+    key = suspected.head.suspects[0].key
+    ask(suspected, CommandKind.REFUTE, to=key)
+    (top,) = suspected.head.suspects
+    assert (top.verdict, top.score < 0) == ("refuted", True)
+    assert words(ask(suspected, CommandKind.REFUTE, at=2, to=key)) == {Why.COMMAND_IGNORED}
+    ask(suspected, CommandKind.CONFIRM, at=3, to=key)
+    (top,) = suspected.head.suspects
+    assert (top.verdict, top.score > 0) == ("confirmed", True)
+    assert len([r for r in top.reasons if r.why in {Why.DEPLOY_CONFIRMED, Why.DEPLOY_REFUTED}]) == 1
+
+
+def test_a_word_outlasts_another_look(suspected: World) -> None:
+    """What is told late of deploys weighs them anew, and leaves what a person said."""
+    ask(suspected, CommandKind.REFUTE)
+    both = ledgers(deploy(-2, name="1.43.0"), deploy(-5, name="1.42.0"))
+    suspected.seen = dataclasses.replace(suspected.seen, ledgers=both)
+    suspected.does(DeployNoticed("shop", "e"), at=2)
+    verdicts = {s.version: s.verdict for s in suspected.head.suspects}
+    assert verdicts == {"1.42.0": "refuted", "1.43.0": ""}
+    assert suspected.head.suspects[0].version == "1.43.0"
+
+
+def test_what_is_over_may_be_judged(suspected: World) -> None:
+    """After the end one knows more."""
+    ask(suspected, CommandKind.RESOLVE)
+    out = ask(suspected, CommandKind.CONFIRM, at=2)
+    assert suspected.head.state is State.RESOLVED
+    assert suspected.head.suspects[0].verdict == "confirmed"
+    assert len(out.timeline) == 1
+
+
+def test_only_a_suspect_can_be_judged(world: World, suspected: World) -> None:
+    """Nothing is suspected, or another deploy is named: nothing changes, and it is said why."""
+    for one, to in ((world, ""), (suspected, "shop/prod/9.9/1")):
+        out = ask(one, CommandKind.CONFIRM, to=to)
+        assert words(out) == {Why.COMMAND_IGNORED}
+        assert out.timeline == []

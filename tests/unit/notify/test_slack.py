@@ -18,6 +18,7 @@ from router.kit.mrkdwn import escape, fit
 from router.model.destinations import Want
 from router.model.incidents import State
 from router.model.outcomes import Delivered, Refused, Retry, Unsure
+from router.model.reasons import Reason, Why
 from router.notify._slack_message import MAX_TEXT, render_message
 from router.notify.slack import Options, Slack
 from tests.fakes import samples
@@ -87,8 +88,14 @@ def test_buttons_are_there_where_somebody_listens() -> None:
         return [e["action_id"] for b in blocks if b["type"] == "actions" for e in b["elements"]]
 
     assert actions(MESSAGES["slack-triggered"](), buttons=False) == []
-    assert actions(MESSAGES["slack-triggered"]()) == ["acknowledge", "resolve", "silence", "why"]
-    assert actions(MESSAGES["slack-acknowledged"]()) == ["unacknowledge", "resolve", "silence", "why"]
+    always, asked = ["resolve", "silence", "why"], ["confirm", "refute"]
+    assert actions(MESSAGES["slack-triggered"]()) == ["acknowledge", *always, *asked]
+    assert actions(MESSAGES["slack-acknowledged"]()) == ["unacknowledge", *always, *asked]
+    assert actions(MESSAGES["slack-cleared-truncated"]()) == ["acknowledge", *always], "nothing is suspected"
+    said = samples.suspect(reasons=(Reason(Why.DEPLOY_CONFIRMED, "confirmed by ana", 20.0),), score=20.0)
+    judged = samples.job(OPTIONS, samples.incident(suspects=(said,)))
+    assert actions(judged) == ["acknowledge", *always], "somebody has said so"
+    assert "Confirmed: payment-service 1.42.0" in json.dumps(render_message(judged)[1])
     assert actions(MESSAGES["slack-resolved"]()) == []
 
 

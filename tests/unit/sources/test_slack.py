@@ -381,6 +381,9 @@ def test_a_command_that_asks_for_nothing_known_is_another_act(text):
         ("assign {} <@U0123>", ActKind.REASSIGNED, {"to": "U0123"}),
         ("assign {} @team pay", ActKind.REASSIGNED, {"to": "team pay"}),
         ("note {} the disk is full", ActKind.ANNOTATED, {"text": "the disk is full"}),
+        ("confirm {}", ActKind.CONFIRMED, {"to": "", "text": ""}),
+        ("refute {} pay/prod/1.42.0/1 it was the database", ActKind.REFUTED,
+         {"to": "pay/prod/1.42.0/1", "text": "it was the database"}),
     ],
 )  # fmt: skip
 def test_each_act_has_its_words(text, kind, more):
@@ -829,3 +832,12 @@ def test_real_bodies_are_told(shared):
         "slack:view_closed",
         "slack:nobody",
     }
+
+
+@pytest.mark.parametrize(("action", "kind"), [("confirm", ActKind.CONFIRMED), ("refute", ActKind.REFUTED)])
+def test_a_word_on_a_suspicion_names_its_deploy(action, kind):
+    """Which deploy is meant stands in the button: another may be likelier by the time of the press."""
+    doc = opened("button-acknowledge")
+    doc["actions"][0] |= {"action_id": action, "value": f"{INCIDENT} payment-service/prod/1.42.0/1"}
+    (act,) = parse(click(doc))
+    assert (act.kind, act.incident, act.to) == (kind, INCIDENT, "payment-service/prod/1.42.0/1")

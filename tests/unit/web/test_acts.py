@@ -49,6 +49,8 @@ async def code(response: ClientResponse) -> tuple[int, str]:
         ("snooze", {"until": "2026-03-02T12:00:00+02:00"}, {"kind": "snooze"}),
         ("assign", {"to": " bo \n"}, {"kind": "assign", "to": "bo"}),
         ("note", {"note": "the disk is full"}, {"kind": "note", "note": "the disk is full"}),
+        ("confirm", {}, {"kind": "confirm", "to": ""}),
+        ("refute", {"to": "pay/prod/1.42.0/1"}, {"kind": "refute", "to": "pay/prod/1.42.0/1"}),
     ],
 )
 async def test_act_becomes_the_command(act: str, body: dict[str, Any], expected: dict[str, Any]) -> None:
