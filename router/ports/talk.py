@@ -56,8 +56,11 @@ class Talker(Protocol):
     def kind(self) -> str:
         """The source whose deliveries it answers."""
 
-    async def follow(self, body: bytes) -> None:
-        """Answer what a delivery asks, which is authentic and was taken; the rest of it is done elsewhere."""
+    async def follow(self, body: bytes, *, acted: bool) -> None:
+        """Answer what a delivery asks, which is authentic and was taken; the rest of it is done elsewhere.
+
+        ``acted``: it asked something of an incident, so that it is worth waiting for what that comes to.
+        """
 
     async def close(self) -> None:
         """Give back connections."""

@@ -75,14 +75,14 @@ class Slack:
             "deploys": self._deploys,
         }
 
-    async def follow(self, body: bytes) -> None:
+    async def follow(self, body: bytes, *, acted: bool) -> None:
         """Answer what a delivery asks."""
         try:
             read = wire_slack.read(body)
         except Rejected:
             return
         if read.what == "command":
-            await self._command(read.fields)
+            await self._command(read.fields, acted=acted)
         elif read.what == "click":
             await self._click(read.fields)
 
@@ -93,7 +93,7 @@ class Slack:
 
     # --- what was asked -----------------------------------------------------------------------------
 
-    async def _command(self, command: dict[str, Any]) -> None:
+    async def _command(self, command: dict[str, Any], *, acted: bool) -> None:
         asked, url = wire_slack.asked(command), wire.text(command, "response_url", limit=2000)
         if asked is None:
             return
@@ -103,7 +103,7 @@ class Slack:
         elif asked.verb == "silence":
             trigger = wire.text(command, "trigger_id", limit=200)
             await self._say(url, await self._tried(self._silence(asked, by, url, trigger)))
-        elif asked.verb in _ACTS:
+        elif asked.verb in _ACTS and acted:  # else the source has said what it lacks
             await self._say(url, await self._tried(self._came(asked.verb, asked.incident, by, quiet=False)))
 
     async def _click(self, doc: dict[str, Any]) -> None:

@@ -62,14 +62,14 @@ class Hearing(Protocol):
 class Answering(Protocol):
     """Told of every delivery that was taken; answers people later. Costs no time."""
 
-    def taken(self, source: str, body: bytes) -> None:
+    def taken(self, source: str, body: bytes, told: Sequence[Told]) -> None:
         """An authentic delivery is durable."""
 
 
 class Mute:
     """Answers nobody."""
 
-    def taken(self, source: str, body: bytes) -> None:
+    def taken(self, source: str, body: bytes, told: Sequence[Told]) -> None:
         """Do nothing."""
 
 
@@ -200,7 +200,7 @@ class Webhooks:
             await self._bury(source, headers, body, "; ".join(troubles))
             self._hearing.unreadable(kind)
         self._hearing.heard(kind, told)
-        self._talking.taken(kind, body)
+        self._talking.taken(kind, body, told)
         if speaking is not None and (reply := speaking.reply(headers, body)) is not None:
             return _said(reply)
         text = f'{{"status":"accepted","accepted":{taken.accepted},"repeated":{taken.repeated}}}\n'

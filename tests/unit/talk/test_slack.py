@@ -139,14 +139,14 @@ class Room:
     async def explain(self, group: str, generation: int) -> Mapping[str, Any] | None:
         return None
 
-    async def types(self, text: str, **more: str) -> list[str]:
+    async def types(self, text: str, *, acted: bool = True, **more: str) -> list[str]:
         """Type a command; return what ana is told."""
         _, url = self.slack._issued(self.slack.people["ana"])
         fields = {
             "command": "/incident", "text": text, "user_id": "U0ANA", "user_name": "ana", "response_url": url,
             "trigger_id": "1.2.3",
         }  # fmt: skip
-        await self.talker.follow(urlencode({**fields, **more}).encode())
+        await self.talker.follow(urlencode({**fields, **more}).encode(), acted=acted)
         return self.slack.seen.get("ana", [])
 
 
@@ -221,12 +221,18 @@ async def test_another_act_of_the_same_person_is_not_taken_for_it(room: Room) ->
     assert said.startswith("resolved by ana")
 
 
+async def test_what_became_no_act_is_not_waited_for(room: Room) -> None:
+    """Where something lacked, the source has said so: there is nothing to wait for, and no second answer."""
+    assert await room.types(f"snooze {ID}", acted=False) == []
+    assert room.clock.slept == []
+
+
 async def test_what_is_no_question_is_left_alone(room: Room) -> None:
     """Help, mistakes, events, other buttons and junk are answered elsewhere or not at all."""
     assert await room.types("help") == []
     assert await room.types("reboot") == []
     for body in (b"", b"\xff", b"[" * 9000, b'{"type": "event_callback"}', b"payload=x", b"command="):
-        await room.talker.follow(body)
+        await room.talker.follow(body, acted=True)
     for doc in (
         {"type": "block_actions"},
         {"type": "block_actions", "actions": "x"},
@@ -236,7 +242,7 @@ async def test_what_is_no_question_is_left_alone(room: Room) -> None:
         {"type": "view_submission", "view": {"callback_id": "silence", "private_metadata": "x"}},
         {"type": "view_submission", "view": {"callback_id": "silence", "private_metadata": "[]"}},
     ):
-        await room.talker.follow(urlencode({"payload": json.dumps(doc)}).encode())
+        await room.talker.follow(urlencode({"payload": json.dumps(doc)}).encode(), acted=True)
     assert room.slack.requests == []
     assert room.asked == []
 
@@ -250,5 +256,5 @@ def typed(text: str) -> bytes:
 async def test_whatever_comes_raises_nothing(body: bytes) -> None:
     """A talker is given what a source has read, and whatever that was it goes on."""
     one = Room(FakeSlackSite())
-    await one.talker.follow(body)
+    await one.talker.follow(body, acted=True)
     await one.talker.close()
