@@ -35,7 +35,8 @@ def wanted(state: State) -> Want | None:
 def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = False) -> Incident:
     """Return the head with its destinations' wishes brought up to its state.
 
-    ``louder``: pages are to be sent again although the state stayed.
+    ``louder``: pages are to be sent again although the state stayed; a page that somebody has taken is not,
+    since nothing but its state would be read.
     """
     want = _WANT.get(head.state)
     if want is None:
@@ -59,7 +60,7 @@ def refresh(head: Incident, book: Rulebook, out: Decision, *, louder: bool = Fal
         if unneeded(old, want):
             wishes[name] = at_rest(old)
             out.because(Why.DELIVERY_UNNEEDED)
-        elif old.want is not want or old.lane is not Lane.PAGE or louder:
+        elif old.want is not want or old.lane is not Lane.PAGE or (louder and want is Want.TRIGGERED):
             if old.dead and old.want is not want:  # another state is another try, with its own patience
                 alive = msgspec.structs.replace(old, dead=False, failing_since=None)
             else:

@@ -307,3 +307,13 @@ def test_only_a_suspect_can_be_judged(world: World, suspected: World) -> None:
         out = ask(one, CommandKind.CONFIRM, to=to)
         assert words(out) == {Why.COMMAND_IGNORED}
         assert out.timeline == []
+
+
+def test_a_page_that_is_taken_is_not_sent_again_for_a_suspect(world: World) -> None:
+    """Nothing but its state would be read; the message shows the suspect."""
+    ask(world, CommandKind.ACKNOWLEDGE)
+    world.delivers_all()
+    world.seen = dataclasses.replace(world.seen, ledgers=ledgers(deploy(-2, name="1.43.0")))
+    world.does(DeployNoticed("shop", "e"), at=2)
+    assert world.head.suspects
+    assert (world.target(PAGE).due, world.target(CHAT).due) == (False, True)
