@@ -86,6 +86,9 @@ class SlackSocket:
         except TimeoutError:
             log.warning("slack_envelope_not_answered", why="it took too long")
             return
+        except Exception:  # the SDK would swallow it, with its own words muted
+            log.exception("slack_envelope_failed")
+            return
         if status != 200:
             log.warning("slack_envelope_not_answered", why=f"status {status}")
             return

@@ -53,6 +53,8 @@ class Router:
         self.taken.append((headers, body))
         if self.hangs:
             await asyncio.Event().wait()
+        if self.answer[0] == 0:
+            raise RuntimeError("a fault of ours")
         return self.answer
 
 
@@ -84,13 +86,13 @@ async def test_the_answer_travels_in_the_acknowledgement(linked: tuple[FakeSlack
     assert int(ONSET.timestamp()) < int(headers["x-slack-request-timestamp"])
 
 
-@pytest.mark.parametrize("how", ["refused", "hangs"])
+@pytest.mark.parametrize("how", ["refused", "hangs", "fails"])
 async def test_what_could_not_be_stored_is_not_acknowledged(
     linked: tuple[FakeSlackSite, Router], how: str
 ) -> None:
     """The person sees Slack's error instead of believing that it was done."""
     slack, router = linked
-    router.answer, router.hangs = (503, b"{}"), how == "hangs"
+    router.answer, router.hangs = (0 if how == "fails" else 503, b"{}"), how == "hangs"
     assert await slack._sent(b"command=%2Fincident&text=help&user_id=U1") == (0, b"")
 
 
