@@ -115,6 +115,8 @@ def _plain(words: str) -> dict[str, Any]:
 
 
 def _light(job: IncidentJob) -> str:
+    if job.incident.state is State.MERGED:
+        return ":white_circle:"
     if job.destination.want is Want.RESOLVED:
         return ":large_green_circle:"
     return ":large_yellow_circle:" if job.destination.want is Want.ACKNOWLEDGED else ":red_circle:"
@@ -123,6 +125,7 @@ def _light(job: IncidentJob) -> str:
 def _headline(job: IncidentJob, limit: int) -> str:
     incident, want = job.incident, job.destination.want
     state = want.upper() if want is not Want.TRIGGERED else "FIRING"
+    state = "MERGED" if incident.state is State.MERGED else state  # it is told on elsewhere, and not over
     state += f":{incident.firing}" if want is not Want.RESOLVED else ""
     return f"[{state}] {escape(job.title or incident.title or incident.id, limit)}"
 
@@ -139,6 +142,7 @@ def _facts(incident: Incident) -> dict[str, Any]:
         "Acknowledged by": incident.acknowledged_by,
         "Put off until": f"{incident.snoozed_until:%Y-%m-%d %H:%M} UTC" if incident.snoozed_until else "",
         "Assigned to": incident.assigned_to,
+        "Merged into": incident.merged_into if incident.state is State.MERGED else "",
         "Resolved by": incident.resolved_by if incident.state is State.RESOLVED else "",
     }
     shown = [_mrkdwn(f"*{name}*\n{escape(value, 150)}") for name, value in facts.items() if value]

@@ -34,6 +34,7 @@ ACKED = samples.incident(state=State.ACKNOWLEDGED, acknowledged_by="bob <bob@exa
 SNOOZED = samples.incident(
     state=State.ACKNOWLEDGED, acknowledged_by="ana", assigned_to="bo", snoozed_until=samples.ONSET
 )
+MERGED = samples.incident(state=State.MERGED, merged_into="0123456789abcdef.1")
 DONE = samples.incident(state=State.RESOLVED, firing=0, resolved=4, resolved_by="alertmanager")
 CLEARED = samples.incident(suspects=(samples.suspect(score=-4.0),), truncated=7)
 
@@ -41,6 +42,7 @@ MESSAGES: dict[str, Any] = {
     "slack-triggered": lambda: samples.job(OPTIONS),
     "slack-acknowledged": lambda: samples.job(OPTIONS, ACKED, want=Want.ACKNOWLEDGED),
     "slack-put-off": lambda: samples.job(OPTIONS, SNOOZED, want=Want.ACKNOWLEDGED),
+    "slack-merged": lambda: samples.job(OPTIONS, MERGED, want=Want.RESOLVED),
     "slack-resolved": lambda: samples.job(OPTIONS, DONE, want=Want.RESOLVED),
     "slack-cleared-truncated": lambda: samples.job(OPTIONS, CLEARED),
 }
