@@ -28,7 +28,8 @@ class Reconcile:
     Args:
         gone_at_alertmanager: an alert fires here, and its Alertmanager does not have it any more.
         open_at_pagerduty: it is over here, and open there.
-        closed_at_pagerduty: it fires here, and is closed there.
+        closed_at_pagerduty: it fires here, and is closed there; people may have merged it into another there,
+            which is why nothing is done unless the rules say so.
         ended_by_hand: a person ended it, and for longer than ``by_hand_after`` its alerts go on firing.
         dry_run: report only, whatever the others say.
     """
@@ -36,7 +37,7 @@ class Reconcile:
     after: timedelta = timedelta(minutes=10)
     gone_at_alertmanager: Ends = "resolve"
     open_at_pagerduty: Ends = "resolve"
-    closed_at_pagerduty: Literal["reopen", "resolve", "report"] = "reopen"
+    closed_at_pagerduty: Literal["reopen", "resolve", "report"] = "report"
     ended_by_hand: Literal["reopen", "report"] = "report"
     by_hand_after: timedelta = timedelta(hours=4)
     dry_run: bool = False

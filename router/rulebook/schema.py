@@ -256,7 +256,7 @@ class ReconcileModel(Section):
     after: str = "10m"
     gone_at_alertmanager: Literal["resolve", "report"] = "resolve"
     open_at_pagerduty: Literal["resolve", "report"] = "resolve"
-    closed_at_pagerduty: Literal["reopen", "resolve", "report"] = "reopen"
+    closed_at_pagerduty: Literal["reopen", "resolve", "report"] = "report"
     ended_by_hand: Literal["reopen", "report"] = "report"
     by_hand_after: str = "4h"
     dry_run: bool = False

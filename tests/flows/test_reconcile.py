@@ -38,12 +38,21 @@ async def w(tmp_path: Path) -> AsyncIterator[World]:
         yield one
 
 
-async def test_closed_at_pagerduty_and_firing_here_pages_again(w: World) -> None:
-    """Its webhook was lost; after ten minutes it is told once more, under the same key."""
+async def ruled(w: World, tmp_path: Path, policy: str) -> None:
+    (tmp_path / "rules/reconcile.yaml").write_text(f"reconcile: {policy}\n")
+    assert (await w.c.post("/-/reload", {}))[0] == 200
+
+
+async def test_closed_at_pagerduty_and_firing_here_pages_again(w: World, tmp_path: Path) -> None:
+    """Its webhook was lost; if the rules want it, it is told once more after ten minutes, by the same key."""
     w.pagerduty.loses(w.page, "resolved")
+    await look(w)
+    (shown,) = await look(w, minutes=60)
+    assert (shown["action"], shown["mended"], len(w.pagerduty.incidents)) == ("report", False, 1)
+    await ruled(w, tmp_path, "{closed_at_pagerduty: reopen, after: 2h}")
     (shown,) = await look(w)
     assert (shown["kind"], shown["mended"]) == ("closed_at_pagerduty", False)
-    await look(w, minutes=11)
+    await look(w, minutes=70)
     assert [i.state for i in w.pagerduty.incidents] == ["resolved", "triggered"]
     assert await look(w) == []
 
@@ -63,8 +72,7 @@ async def test_open_at_pagerduty_and_over_here_is_closed(w: World) -> None:
 
 async def test_a_dry_run_reports_and_does_nothing(w: World, tmp_path: Path) -> None:
     """What would be done is shown, for as long as one likes."""
-    (tmp_path / "rules/reconcile.yaml").write_text("reconcile: {dry_run: true}\n")
-    assert (await w.c.post("/-/reload", {}))[0] == 200
+    await ruled(w, tmp_path, "{closed_at_pagerduty: reopen, dry_run: true}")
     w.pagerduty.loses(w.page, "resolved")
     await look(w)
     (shown,) = await look(w, minutes=60)
@@ -74,9 +82,7 @@ async def test_a_dry_run_reports_and_does_nothing(w: World, tmp_path: Path) -> N
 
 async def test_what_was_ended_by_hand_and_still_fires_opens_again(w: World, tmp_path: Path) -> None:
     """If the rules want it: as a new incident, after a while."""
-    rule = "reconcile: {ended_by_hand: reopen, by_hand_after: 1h}\n"
-    (tmp_path / "rules/reconcile.yaml").write_text(rule)
-    assert (await w.c.post("/-/reload", {}))[0] == 200
+    await ruled(w, tmp_path, "{ended_by_hand: reopen, by_hand_after: 1h}")
     await w.slack.presses("ana", "resolve", w.message)
     await wait_for(lambda: w.page.state == "resolved", "PagerDuty shows it")
     await w.calm()

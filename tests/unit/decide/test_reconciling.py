@@ -91,7 +91,10 @@ def test_closed_there_and_firing_here(state: State) -> None:
     """It is told again, or ended here, as the rules say."""
     head = paged(state, Want.TRIGGERED)
     (found,) = reconciling.at_pagerduty([head], {}, at_pagerduty(), POLICY, NOW)
-    assert (found.kind, found.action) == (Kind.CLOSED, "reopen")
+    assert (found.kind, found.action) == (Kind.CLOSED, "report")
+    policy = dataclasses.replace(POLICY, closed_at_pagerduty="reopen")
+    (found,) = reconciling.at_pagerduty([head], {}, at_pagerduty(), policy, NOW)
+    assert found.action == "reopen"
     assert found.mend == (Doubt(head.group, head.generation, PAGE, revive=True),)
     policy = dataclasses.replace(POLICY, closed_at_pagerduty="resolve")
     (found,) = reconciling.at_pagerduty([head], {}, at_pagerduty(), policy, NOW)

@@ -429,7 +429,7 @@ def test_a_reconciliation_that_is_none_is_refused(tmp_path, policy, message):
 
 
 def test_without_a_word_what_is_stuck_is_mended(tmp_path):
-    """The defaults end and reopen what other sides say, and leave what a person ended."""
+    """The defaults end what other sides have ended, and page nobody: a person may have merged or ended it."""
     policy = book(tmp_path, least=LEAST).reconcile
     assert (policy.after, policy.dry_run) == (timedelta(minutes=10), False)
-    assert (policy.closed_at_pagerduty, policy.ended_by_hand) == ("reopen", "report")
+    assert (policy.closed_at_pagerduty, policy.ended_by_hand) == ("report", "report")

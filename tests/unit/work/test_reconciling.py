@@ -25,7 +25,8 @@ HEAD = incident(destinations={"x/pagerduty/0": Destination(Lane.PAGE, Want.TRIGG
 class Room:
     def __init__(self) -> None:
         self.shared, self.reader, self.door = MemorySurroundings(), FakeReader(), FakeDoor()
-        self.clock, self.metrics, self.policy = ManualClock(), Metrics(), Reconcile()
+        self.clock, self.metrics = ManualClock(), Metrics()
+        self.policy = Reconcile(closed_at_pagerduty="reopen")
         self.reader.whole[HEAD.group, HEAD.generation] = (HEAD, [], [])
         self.one = Reconciling(
             self.shared, self.reader, self.door,
@@ -70,7 +71,7 @@ async def test_what_is_over_meanwhile_counts_anew(room: Room) -> None:
 
 async def test_a_dry_run_only_says(room: Room) -> None:
     """Nothing is done, and what would be is shown."""
-    room.policy = Reconcile(dry_run=True)
+    room.policy = Reconcile(closed_at_pagerduty="reopen", dry_run=True)
     await room.look()
     (shown,) = await room.look(minutes=20)
     assert (shown["action"], shown["would"], shown["mended"]) == ("report", "reopen", False)
