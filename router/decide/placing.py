@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from router.model import codec, keys
-from router.model.commands import Command, CommandKind
+from router.model.commands import REOPENED, Command, CommandKind
 from router.model.events import (
     UNDATED,
     Act,
@@ -160,6 +160,7 @@ _COMMANDS = {
     ActKind.ESCALATED: CommandKind.ASSIGN,
     ActKind.REASSIGNED: CommandKind.ASSIGN,
     ActKind.ANNOTATED: CommandKind.NOTE,
+    ActKind.REOPENED: CommandKind.NOTE,
     ActKind.SNOOZED: CommandKind.SNOOZE,
     ActKind.CONFIRMED: CommandKind.CONFIRM,
     ActKind.REFUTED: CommandKind.REFUTE,
@@ -187,7 +188,7 @@ def _asked(act: Act, received_at: datetime) -> Command | None:
         by=by,
         at=at,
         event_id=act.event_id,
-        note=act.text,
+        note=REOPENED if act.kind is ActKind.REOPENED else act.text,
         by_id=act.by_id,
         via=act.source,
         until=act.until + (at - act.at) if act.until is not None else None,  # counted from the same moment

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from router.model.commands import Command, CommandKind
+from router.model.commands import REOPENED, Command, CommandKind
 from router.model.destinations import Want
 from router.model.events import Doubt, GroupAlerts, Stored
 from router.model.incidents import State
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from router.model.events import Alert
-    from router.model.incidents import Incident
+    from router.model.incidents import Entry, Incident
     from router.ports import Survey
     from router.rulebook.reconcile import Reconcile
 
@@ -54,6 +54,7 @@ class Difference:
 
 
 Held = tuple["Incident", "Sequence[Alert]"]
+Story = tuple["Incident", "Sequence[Entry]"]
 
 
 def at_alertmanager(
@@ -101,12 +102,15 @@ def _ended(head: Incident, gone: Sequence[Alert], now: datetime) -> GroupAlerts:
 
 def at_pagerduty(
     heads: Iterable[Incident],
-    others: Mapping[str, Incident],
+    others: Mapping[str, Story],
     survey: Survey,
     policy: Reconcile,
     now: datetime,
 ) -> list[Difference]:
-    """Return what is open on one side alone; ``others``: what is open there and not among the open heads."""
+    """Return what is open on one side alone; ``others``: what is open there and not among the open heads.
+
+    What a person opened again there is theirs to end.
+    """
     found: list[Difference] = []
     for head in heads:
         pages = _pages(head)
@@ -114,13 +118,22 @@ def at_pagerduty(
             text = f"it is {head.state} here, and closed at PagerDuty"
             mend = _mend(head, pages, policy, now)
             found.append(Difference(Kind.CLOSED, head.id, text, policy.closed_at_pagerduty, mend))
-    for name, head in others.items():
+    for name, (head, timeline) in others.items():
         pages = _pages(head)
         if pages and head.state in {State.RESOLVED, State.MERGED} and name in survey.open:
             text = f"it is {head.state} here, and open at PagerDuty"
+            again = any(_reopened(entry, head) for entry in timeline)
             told = tuple(Doubt(head.group, head.generation, page, revive=True) for page in pages)
-            found.append(Difference(Kind.OPEN, head.id, text, policy.open_at_pagerduty, told))
+            text += "; a person opened it again" if again else ""
+            action = "report" if again else policy.open_at_pagerduty
+            found.append(Difference(Kind.OPEN, head.id, text, action, told))
     return found
+
+
+def _reopened(entry: Entry, head: Incident) -> bool:
+    """True for a person's opening it again at PagerDuty after its end here."""
+    after = head.resolved_at is None or entry.at >= head.resolved_at
+    return after and entry.via == "pagerduty" and entry.text.endswith(REOPENED)
 
 
 def _pages(head: Incident) -> list[str]:

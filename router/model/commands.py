@@ -10,6 +10,8 @@ import msgspec
 
 #: The end of what we write at PagerDuty about what was done elsewhere; by it we know our own notes again.
 OUR_MARK: Final = "(told by Incident Router)"
+#: What is noted where a person opened an incident again at PagerDuty; it is theirs to end there.
+REOPENED: Final = "opened again at PagerDuty"
 
 
 class CommandKind(StrEnum):

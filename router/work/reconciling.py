@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from router.decide.reconciling import Difference, Held
+    from router.decide.reconciling import Difference, Held, Story
     from router.kit.metrics import Metrics
     from router.model.incidents import Incident
     from router.ports import Clock, Intake, Reader, Surroundings, Survey
@@ -140,14 +140,14 @@ class Reconciling:
                 found.append((whole[0], whole[1]))
         return found
 
-    async def _others(self, survey: Survey, known: set[str]) -> dict[str, Incident]:
+    async def _others(self, survey: Survey, known: set[str]) -> dict[str, Story]:
         """Return what is open there and not known as open here."""
-        found: dict[str, Incident] = {}
+        found: dict[str, Story] = {}
         for name in sorted(survey.open - known)[:MOST_OTHERS]:
             parts = split_incident_id(name)
             story = await self._reader.story(*parts) if parts is not None else None
             if story is not None:
-                found[name] = story[0]
+                found[name] = story
         return found
 
 

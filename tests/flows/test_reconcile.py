@@ -70,6 +70,20 @@ async def test_open_at_pagerduty_and_over_here_is_closed(w: World) -> None:
     assert await look(w) == []
 
 
+async def test_what_a_person_opened_again_at_pagerduty_stays_open(w: World) -> None:
+    """Ana resolves it in Slack, Bo opens it again at PagerDuty: that is Bo's to end."""
+    await w.slack.presses("ana", "resolve", w.message)
+    await wait_for(lambda: w.page.state == "resolved", "PagerDuty shows it")
+    await w.calm()
+    w.pagerduty.loses(w.page, "triggered")
+    await w.pagerduty.does("bo@example.com", "reopened", w.page)
+    await w.calm()
+    await look(w)
+    (shown,) = await look(w, minutes=60)
+    assert (shown["action"], w.page.state) == ("report", "triggered")
+    assert "opened again at PagerDuty" in str((await w.head())["timeline"])
+
+
 async def test_a_dry_run_reports_and_does_nothing(w: World, tmp_path: Path) -> None:
     """What would be done is shown, for as long as one likes."""
     await ruled(w, tmp_path, "{closed_at_pagerduty: reopen, dry_run: true}")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from router.decide import changes, engine, placing
 from router.decide.decision import Snapshot
 from router.model import codec
-from router.model.commands import Command, CommandKind
+from router.model.commands import REOPENED, Command, CommandKind
 from router.model.events import (
     UNDATED,
     Act,
@@ -201,6 +201,13 @@ def test_what_is_done_at_pagerduty_is_followed(act: Act, kind: CommandKind, by: 
     assert placed.event.via == "pagerduty"
 
 
+def test_what_is_opened_again_there_is_noted() -> None:
+    """It is over here, so it opens nothing; the timeline says so, and who did it."""
+    (placed,) = placing.place([Act("pagerduty", "e", ActKind.REOPENED, f"{GROUP}.3", "Ana")], book(), T0)
+    assert isinstance(placed.event, Command)
+    assert (placed.event.kind, placed.event.note) == (CommandKind.NOTE, REOPENED)
+
+
 def test_other_acts_are_not_followed() -> None:
     """What no person did, what names none of our incidents, and what we do not do here places nothing."""
     acts = [
@@ -208,6 +215,7 @@ def test_other_acts_are_not_followed() -> None:
         Act("pagerduty", "e", ActKind.RESOLVED, "somebody-elses", by="Ana"),
         Act("pagerduty", "e", ActKind.ANNOTATED, f"{GROUP}.3", text="by a workflow"),
         Act("pagerduty", "e", ActKind.REASSIGNED, f"{GROUP}.3", by="Ana"),
+        Act("pagerduty", "e", ActKind.REOPENED, f"{GROUP}.3", text="by a workflow"),
         Act("pagerduty", "e", ActKind.TRIGGERED, f"{GROUP}.3", by="Ana"),
     ]
     assert placing.place(acts, book(), T0) == []

@@ -11,10 +11,10 @@ import pytest
 
 from router.decide import reconciling
 from router.decide.reconciling import Kind
-from router.model.commands import Command, CommandKind
+from router.model.commands import REOPENED, Command, CommandKind
 from router.model.destinations import Destination, Lane, Want
 from router.model.events import Doubt, GroupAlerts
-from router.model.incidents import Incident, State
+from router.model.incidents import Entry, Incident, State
 from router.ports import Survey
 from router.rulebook.reconcile import Reconcile
 from tests.fakes.samples import ONSET, alert, incident
@@ -122,11 +122,22 @@ def test_what_pagerduty_has_or_was_never_told_is_no_difference() -> None:
 def test_open_there_and_over_here(state: State) -> None:
     """The end is told once more."""
     head = paged(state, Want.RESOLVED)
-    (found,) = reconciling.at_pagerduty([], {head.id: head}, at_pagerduty(head.id), POLICY, NOW)
+    (found,) = reconciling.at_pagerduty([], {head.id: (head, [])}, at_pagerduty(head.id), POLICY, NOW)
     assert (found.kind, found.action) == (Kind.OPEN, "resolve")
     assert found.mend == (Doubt(head.group, head.generation, PAGE, revive=True),)
     due = paged(state, Want.TRIGGERED, want=Want.RESOLVED)
-    assert reconciling.at_pagerduty([], {due.id: due}, at_pagerduty(due.id), POLICY, NOW) == []
+    assert reconciling.at_pagerduty([], {due.id: (due, [])}, at_pagerduty(due.id), POLICY, NOW) == []
+
+
+def test_what_a_person_opened_again_there_is_theirs() -> None:
+    """It is reported and left open; what they did before the end here counts for nothing."""
+    head = msgspec.structs.replace(paged(State.RESOLVED, Want.RESOLVED), resolved_at=NOW)
+    for minutes, action in ((1, "report"), (-1, "resolve")):
+        at = NOW + timedelta(minutes=minutes)
+        timeline = [Entry(at, "noted", f"Ana: {REOPENED}", by="Ana", via="pagerduty")]
+        others = {head.id: (head, timeline)}
+        (found,) = reconciling.at_pagerduty([], others, at_pagerduty(head.id), POLICY, NOW)
+        assert found.action == action
 
 
 # --- by hand ----------------------------------------------------------------------------------------
