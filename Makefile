@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 ARGS ?=
 OUT ?=
+SCENARIOS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-fast lint types contracts check bench chaos fuzz lock clean
+.PHONY: help venv run demo test test-fast lint types contracts check bench eval chaos fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +51,9 @@ check: lint types contracts ## the three above
 bench: $(VENV)/.installed-dev ## measure; keep the numbers: make bench OUT=folder
 	@.ci/services.sh
 	@$(VENV)/bin/python -m tests.bench $(if $(OUT),--out '$(OUT)') $(ARGS)
+
+eval: $(VENV)/.installed-dev ## judge which deploys are blamed; on your own: make eval SCENARIOS=folder OUT=folder
+	@$(VENV)/bin/python -m tests.eval $(if $(OUT),--out '$(OUT)') $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(ARGS)
 
 chaos: $(VENV)/.installed-dev ## kill processes for a long while, and count what was lost or doubled
 	@.ci/services.sh

@@ -261,7 +261,7 @@ class App:
             rules_,
             silences,
             Reconciliation(self.shared),
-            Deploys(reader, self.door, self.clock),
+            Deploys(reader, self.door, self.clock, lambda: self.book.attribution.skew),
             Letters(reader, self.door, drivers.sources, self.clock),
         ]
         for listener in drivers.listeners():

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SERVICE, ALERT, CLUSTER = "payment-service", "HighErrorRate", "demo"
-#: How long a named condition is waited for; far more than an idle router needs.
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 10.0  # how long a named condition is waited for; far more than an idle router needs
+LASTS_MIN: Final = 12.0  # for so long the alerts have fired when it is told: longer than after a restart
 _GITLAB, _PROJECT = "https://gitlab.example.com", f"shop/{SERVICE}"
 _WEB: Final = f"{_GITLAB}/{_PROJECT}"
 _JSON: Final = {"Content-Type": "application/json"}
@@ -67,8 +67,8 @@ class Story:
         self.number = int(now.timestamp() * 1000)
 
     def ago(self, minutes: float) -> str:
-        """Return a time before now, in RFC 3339."""
-        return (self.now - timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+        """Return a time before the story's moment, which is :data:`LASTS_MIN` ago, in RFC 3339."""
+        return (self.now - timedelta(minutes=minutes + LASTS_MIN)).isoformat().replace("+00:00", "Z")
 
     def deploy(self) -> Iterator[Delivery]:
         """Merge, build, deploy green, test, switch."""
@@ -155,7 +155,7 @@ class Story:
             "cluster": CLUSTER, "severity": "critical", "version": self.tag,
         }
         note = {"summary": f"{SERVICE} answers more than 5 % of requests with an error"}
-        ends = self.ago(0) if status == "resolved" else "0001-01-01T00:00:00Z"
+        ends = self.ago(-LASTS_MIN) if status == "resolved" else "0001-01-01T00:00:00Z"
         alerts = [{
             "status": status, "labels": {**common, "pod": f"{SERVICE}-green-{self.tag}-{pod}"},
             "annotations": note, "startsAt": self.ago(0.5 if pod == "c" else 1), "endsAt": ends,
@@ -252,8 +252,8 @@ class Player:
         self.result.checks[f"the suspect is our deploy {self.story.tag}"] = ours
         await self._told(name, "triggered")
         self.result.timings_ms["alert_posted_to_everybody_told"] = self._since(started)
-        suspect = f"suspect {found['service']} {found['version']}" if found else "no suspect"
-        await self._step("API: which incidents are there?", f"{len(mine)}: {name}, {suspect}")
+        words = f"suspect {found['service']} {found['version']}" if found else "no suspect"
+        await self._step("API: which incidents are there?", f"{len(mine)}: {name}, {words}")
         return name
 
     async def _tidy(self) -> None:

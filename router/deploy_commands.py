@@ -111,6 +111,7 @@ def show(*, service: str, deploy_id: str, output: str, url: str, token: str) -> 
 def _story(found: Any) -> list[str]:
     rows = {
         "service": found["service"],
+        "kind": found.get("kind", ""),
         "environment": found["environment"],
         "version": found["version"],
         "names": ", ".join(found.get("names", ())),
@@ -122,16 +123,33 @@ def _story(found: Any) -> list[str]:
     }
     lines = [f"{name:<13}{line(str(value), 300)}" for name, value in rows.items() if value]
     lines.append("steps")
-    lines += [f"  {(s['at'] or 'not told')[:19]:<20} {s['step'].replace('_', ' ')}" for s in found["steps"]]
+    lines += [_step(s) for s in found["steps"]]
     others = set(found["phases"]) - _IN_STEPS
     lines += [f"  {found['phases'][p][:19]:<20} {p.replace('_', ' ')}" for p in sorted(others)]
     lines += [f"  {name}: {line(str(value), 200)}" for name, value in sorted(found.get("facts", {}).items())]
+    if undone := found.get("undone"):
+        how = "rolled back" if undone["rollback"] else "replaced"
+        lines.append(f"{how:<13}{undone['at'][:19]} {line(undone['by'], 100)}")
+    for one in found.get("promotions", ()):
+        lines.append(f"{'also':<13}{one['at'][:19]} {one['environment']} ({one['id']})")
+    lines += [f"{'but':<13}{line(text, 200)}" for text in found.get("disagreements", ())]
+    if found.get("problem"):
+        lines.append("blamed for")
+    for row in found.get("problem", ()):
+        state = "open" if row["open"] else "over"
+        lines.append(f"  {row['incident']}  {state}  {line(row['title'], 100)} ({line(row['service'], 60)})")
     if found["suspected_by"]:
         lines.append("suspected by")
     for row in found["suspected_by"]:
         said = f"{row['incident']}  {row['state']}  {line(row['title'], 100)}"
-        lines.append(f"  {said} (score {row['score']:+.1f})")
+        lines.append(f"  {said} ({row['probability']:.0%})")
     return lines
+
+
+def _step(one: Any) -> str:
+    told = ", ".join(dict.fromkeys(s["teller"] for s in one.get("sources", ())))
+    name = one["step"].replace("_", " ")
+    return f"  {(one['at'] or 'not told')[:19]:<20} {name:<16} {told}".rstrip()
 
 
 @deploy.command()

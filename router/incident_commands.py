@@ -153,9 +153,10 @@ def _story(found: Any) -> list[str]:
     }
     lines = [f"{name:<12}{line(str(value), 300)}" for name, value in rows.items() if value]
     for one in found["suspects"]:
-        word = one.get("verdict") or ("suspected" if one.get("score", 0) > 0 else "cleared")
+        word = one.get("standing", "")
         name = f"{one.get('service')} {one.get('version')}"
-        lines.append(f"{word:<12}{line(name, 200)} (score {one.get('score')})")
+        sure = f" ({one['probability']:.0%})" if "probability" in one else ""
+        lines.append(f"{word:<12}{line(name, 200)}{sure}")
         reasons = [*one.get("for", ()), *one.get("against", ())]
         lines += [f"  {r['weight']:+.1f} {line(r['text'] or r['why'], 200)}" for r in reasons if r["weight"]]
     lines += ["timeline"] if found["timeline"] else []

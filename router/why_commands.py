@@ -142,7 +142,7 @@ def _incident(found: dict[str, Any]) -> list[str]:
             f"held by {found['hold']['rule']} for {found['hold']['deploy']} until {found['hold']['until']}"
         )
     for suspect in found["suspects"]:
-        word = "suspected" if suspect["suspected"] else "cleared"
+        word = suspect["standing"]
         lines.append(f"{word}: {suspect['service']} {suspect['version']} ({suspect['probability']:.0%})")
         lines += [f"  {r['weight']:+.1f} {r['text'] or r['why']}" for r in suspect["reasons"]]
     for step in found["notify"]:

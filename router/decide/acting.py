@@ -185,6 +185,10 @@ def _judge(desk: _Desk) -> Decision:
     word = "confirmed" if confirmed else "refuted"
     desk.tell(why, f"{about.service} {about.version} {word} as the cause by {event.by}")
     verdicts = {**head.verdicts, key: Verdict(confirmed, event.by)}
+    unsaid = next(iter(suspects.judged((about,), {})), about) if old is None else None
+    if unsaid is not None:  # a word that is taken back says nothing new of how well we guess
+        first = suspects.prime(head.suspects)
+        desk.out.judged = (unsaid.probability, confirmed, first is not None and first.key == key)
     changes: dict[str, Any] = {
         "verdicts": verdicts,
         "suspects": suspects.judged(head.suspects, verdicts),
@@ -203,7 +207,9 @@ def _merge(desk: _Desk) -> Decision:
     if head.state is State.MERGED and head.merged_into == into:
         return desk.ignore(f"already merged into {into}")
     desk.tell(Why.MERGED, f"merged into {into} by {desk.event.by}")
-    return desk.done(state=State.MERGED, merged_into=into, snoozed_until=None, wait_until=None, hold=None)
+    return desk.done(
+        state=State.MERGED, merged_into=into, gathered=False, snoozed_until=None, wait_until=None, hold=None
+    )
 
 
 #: What an incident that nobody has taken (any more) does not have.

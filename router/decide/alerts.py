@@ -16,6 +16,7 @@ import msgspec
 from router.decide import acting, destinations, facts, holding, muting, suspects, telling
 from router.decide.decision import Decision, Snapshot, Timer
 from router.decide.desk import Desk
+from router.model.blames import Onset
 from router.model.events import Alert, GroupAlerts, TimerKind
 from router.model.incidents import Incident, Member, State
 from router.model.reasons import Reason, Why
@@ -137,6 +138,8 @@ def _finish(desk: Desk) -> None:
         annotations=desk.annotations,
         severity=desk.severity,
         starts_at=desk.starts_at,
+        onset=desk.onset,
+        ended_at=None if desk.firing else (desk.last_end or head.ended_at),
         truncated=desk.event.truncated,
         updated_at=now,
         revision=head.revision + 1,
@@ -146,6 +149,8 @@ def _finish(desk: Desk) -> None:
     )
     was_held = head.state is State.HELD
     head = _opened(desk, head) if desk.opened else _moved(desk, head)
+    if not desk.opened and desk.ended and not head.firing and head.suspects:
+        head = suspects.attach(head, desk.seen, desk.book, out, now)  # how long it lasted says a lot
     if head.state.open:
         head = telling.advance(
             head, desk.seen, desk.book, out, now, changed=True, louder=desk.rose and not desk.opened
@@ -165,7 +170,9 @@ def _opened(desk: Desk, head: Incident) -> Incident:
     why = Why.INCIDENT_REOPENED if head.generation > 1 else Why.INCIDENT_OPENED
     text = f"{head.title}: {desk.firing} firing"
     out.tell(now, why, text, generation=head.generation)
-    head = suspects.attach(head, desk.seen.ledgers, desk.book, out, now)
+    head = suspects.attach(head, desk.seen, desk.book, out, now)
+    if head.service and head.onset is not None:
+        out.onset = Onset(head.id, head.service, head.environment, head.alert, head.onset, now)
     out.timers.append(Timer(TimerKind.FORGET, 0, None))
     if facts.flapping(head, desk.book, now):
         text = f"began again {len(head.flips)} times lately; its end will be held back"
@@ -196,7 +203,13 @@ def _moved(desk: Desk, head: Incident) -> Incident:
         out.tell(now, Why.SEVERITY_ROSE, f"severity rose to {desk.severity}", generation=head.generation)
         if head.state in {State.ACKNOWLEDGED, State.MERGED}:
             # Who acknowledged a warning has not acknowledged a critical; nor is it a part of what is less.
-            again = {**acting.UNTAKEN, "state": State.TRIGGERED, "paged_at": now, "merged_into": ""}
+            again = {
+                **acting.UNTAKEN,
+                "state": State.TRIGGERED,
+                "paged_at": now,
+                "merged_into": "",
+                "gathered": False,
+            }
             head = msgspec.structs.replace(head, **again)
     return head
 

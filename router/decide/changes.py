@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from router.decide.suspects import same_version
+from router.decide.versions import same_version
 from router.model.deploys import Change
 from router.model.events import DeployPhase
 from router.model.reasons import Why

@@ -15,6 +15,7 @@ from router.model.incidents import State
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from router.model.incidents import Incident
     from router.rulebook.book import Rulebook
 
 
@@ -40,7 +41,8 @@ def timer(event: TimerDue, seen: Snapshot, book: Rulebook, now: datetime) -> Dec
     before = head
     head = reviewing.remuted(head, seen, book, out, now)
     head = msgspec.structs.replace(head, revision=head.revision + (head.state is State.WAITING))
-    head = telling.advance(head, seen, book, out, now)
+    head, changed, moved = _assessed(head, seen, book, out, now)
+    head = telling.advance(head, seen, book, out, now, at_once=changed, louder=moved)
     if head != before:
         out.incident = msgspec.structs.replace(head, book=book.version)
     return out
@@ -52,19 +54,39 @@ def look_again(event: DeployNoticed, seen: Snapshot, book: Rulebook, now: dateti
     head = seen.incident
     if head is None or not head.state.open or not head.service:
         return out
-    known = book.services.get(head.service)
-    if event.service != head.service and event.service not in (known.dependencies if known else ()):
+    if event.service != head.service and event.service not in book.callees(head.service):
         return out
-    before, first = head, suspects.prime(head.suspects)
-    head = suspects.attach(head, seen.ledgers, book, out, now)
-    changed = not suspects.alike(head.suspects, before.suspects)
-    top = suspects.prime(head.suspects)  # a cleared candidate is shown, but pages nobody
-    # A page that names a deploy which is cleared by now must not go on naming it.
-    moved = (first.deploy_id if first else "") != (top.deploy_id if top else "")
-    if changed:
-        head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now)
+    before = head
+    head, changed, moved = _judged(head, seen, book, out, now)
     head = telling.advance(head, seen, book, out, now, at_once=changed, louder=moved)
-    if head == before:
+    if msgspec.structs.replace(head, assessed_at=before.assessed_at) == before:
         return Decision()
     out.incident = msgspec.structs.replace(head, book=book.version)
     return out
+
+
+def _assessed(
+    head: Incident, seen: Snapshot, book: Rulebook, out: Decision, now: datetime
+) -> tuple[Incident, bool, bool]:
+    """Return the head with its suspects judged anew where it is time, and what :func:`_judged` says of it."""
+    at = suspects.again_at(head)
+    if at is None or now < at:
+        return head, False, False
+    return _judged(head, seen, book, out, now)
+
+
+def _judged(
+    head: Incident, seen: Snapshot, book: Rulebook, out: Decision, now: datetime
+) -> tuple[Incident, bool, bool]:
+    """Return the head with its suspects judged anew, whether people see a difference, and hear of it.
+
+    A page that names a deploy which is cleared by now must not go on naming it; a cleared candidate is
+    shown, but pages nobody.
+    """
+    before, first = head.suspects, suspects.prime(head.suspects)
+    head = suspects.attach(head, seen, book, out, now)
+    changed = not suspects.alike(head.suspects, before)
+    top = suspects.prime(head.suspects)
+    if changed:
+        head = msgspec.structs.replace(head, revision=head.revision + 1, updated_at=now)
+    return head, changed, (first.key if first else "") != (top.key if top else "")

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from router.decide.outlook import Outlook
+from router.model.blames import Blamed, Experienced, Onset
+from router.model.commands import Command
 from router.model.deploys import Ledger
 from router.model.events import GroupAlerts, TimerKind
 from router.model.incidents import Entry, Incident, Member
@@ -15,6 +17,9 @@ from router.model.reasons import Reason, Why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: What a decision may send to other groups and ledgers.
+Onward = GroupAlerts | Experienced | Blamed | Command
 
 _NO_MEMBERS: Mapping[str, Member] = {}
 _NO_LEDGERS: Mapping[str, Ledger] = {}
@@ -70,8 +75,12 @@ class Decision:
     look_again: list[str] = field(default_factory=list)
     #: What will not be told any more: goes to the dead letters.
     dead: list[str] = field(default_factory=list)
-    #: Alerts that belong to other groups, too, or now: appended to their inboxes before this is committed.
-    onward: list[GroupAlerts] = field(default_factory=list)
+    #: What belongs elsewhere (alerts of other groups, words to ledgers): appended before this is committed.
+    onward: list[Onward] = field(default_factory=list)
+    #: An incident that opened, for the view of the whole fleet.
+    onset: Onset | None = None
+    #: What a person said of a deploy, with how likely it was thought: (probability, confirmed, suspected).
+    judged: tuple[float, bool, bool] | None = None
     #: By key and alert: it inhibits others from now on (True: it is a target, too), or None: no more.
     inhibits: dict[tuple[str, str], bool | None] = field(default_factory=dict)
 

@@ -51,7 +51,10 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     report = event.report
     names = joining.names(event, ledger.deploys)
     if report.phase in changes.PHASES:
-        out.ledger = _resettled(changes.record(ledger, report, out), book)
+        changed = _resettled(changes.record(ledger, report, out), book)
+        out.ledger = changed
+        if changed is not None and report.phase is DeployPhase.TOGGLED:
+            out.ledger = _toggled(changed, event, now)
         return out
     index = joining.find(ledger.deploys, event.environment, names, report, book.attribution.skew)
     if index is None and report.phase is DeployPhase.CLEANED_UP:
@@ -80,6 +83,29 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     return out
 
 
+def _toggled(ledger: Ledger, event: ServiceDeploy, now: datetime) -> Ledger:
+    """Return the ledger with the switch of a feature flag as a deploy: it changes what serves as well."""
+    report = event.report
+    stem = f"flag/{report.ref[:64]}"
+    used = [d.id.rpartition("/") for d in ledger.deploys]
+    count = 1 + max((int(n) for before, _, n in used if before == stem), default=0)
+    deploy = Deploy(
+        id=f"{stem}/{count}",
+        service=event.service,
+        environment=event.environment,
+        names=(f"{report.ref} {report.detail}".strip()[:200],),
+        phases={DeployPhase.LIVE: report.at},
+        tellers=(report.source,),
+        told={f"{DeployPhase.LIVE} {report.source}": report.at},
+        title=report.title or f"feature flag {report.ref} {report.detail}".strip(),
+        author=report.author,
+        url=report.url,
+        ref=report.ref,
+    )
+    deploys = _bounded((deploy, *ledger.deploys), now)
+    return msgspec.structs.replace(ledger, deploys=deploys, seen=ledger.seen + 1)
+
+
 def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy:
     report = event.report
     first = names[0] if names else (report.config_revision[:12] or joining.UNKNOWN)
@@ -104,8 +130,10 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
     live = report.phase is DeployPhase.LIVE
     if at is None or report.at < at:
         phases[report.phase] = report.at
+    said = f"{report.phase} {report.source}"
     merged = msgspec.structs.replace(
         deploy,
+        told={**deploy.told, said: min(report.at, deploy.told.get(said, report.at))},
         names=tuple(dict.fromkeys((*known, *names)))[: changes.MAX_NAMES],
         phases=phases,
         tellers=deploy.tellers if report.source in deploy.tellers else (*deploy.tellers, report.source),
@@ -167,6 +195,11 @@ def _folded(deploy: Deploy, other: Deploy) -> Deploy:
             deploy,
             names=names[: changes.MAX_NAMES],
             phases=phases,
+            told={
+                s: min(a for a in (deploy.told.get(s), other.told.get(s)) if a)
+                for s in dict.fromkeys((*deploy.told, *other.told))
+            },
+            blamed={**other.blamed, **deploy.blamed},
             tellers=tuple(dict.fromkeys((*deploy.tellers, *other.tellers))),
             runs=tuple(dict.fromkeys((*deploy.runs, *other.runs)))[-MAX_RUNS:],
             title=deploy.title or other.title,

@@ -36,7 +36,8 @@ class Desk:
         self.by_severity = dict(head.by_severity)
         self.firing, self.resolved, self.muted = head.firing, head.resolved, head.muted
         self.labels, self.annotations = head.labels, head.annotations
-        self.severity, self.starts_at = head.severity, head.starts_at
+        self.severity, self.starts_at, self.onset = head.severity, head.starts_at, head.onset
+        self.last_end: datetime | None = None
         self.opened = self.visible = self.rose = False
         # Where nothing ever fired, each tombstone asks anew for its hour.
         self.touched = head.state is State.QUIET
@@ -105,11 +106,13 @@ class Desk:
             opened_at=self.now,
             flips=flips,
             hold=hold,
+            before=old.ended_at or old.resolved_at,
             wait_until=hold.until if hold is not None else None,
         )
         self.by_severity, self.firing, self.resolved, self.muted = {}, 0, 0, 0
         self.labels, self.annotations = alert.labels, alert.annotations
         self.severity, self.starts_at = book.severity(alert.labels, self.route), alert.starts_at
+        self.onset = None
         self.opened = self.visible = True
 
     def _flips(self, head: Incident) -> tuple[datetime, ...]:
@@ -140,6 +143,9 @@ class Desk:
         self.annotations = common(self.annotations, alert.annotations)
         if self.starts_at is None or alert.starts_at < self.starts_at:
             self.starts_at = alert.starts_at
+        onset = alert.starts_at - self.book.waits(alert.labels, alert.annotations)
+        if self.onset is None or onset < self.onset:
+            self.onset = onset
         self.visible = True
         self.added += 1
 
@@ -157,6 +163,9 @@ class Desk:
             self.uncount(member)
             self.resolved += 1
             self.ended += 1
+            end = alert.ends_at or self.now
+            if self.last_end is None or end > self.last_end:
+                self.last_end = end
             self.visible = True
         self.put(alert, member.generation, member)
 

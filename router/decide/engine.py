@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from router.decide import acting, alerts, commands, deploys, reviewing, settle
+from router.decide import acting, alerts, commands, deploys, experience, problems, reviewing, settle
 from router.decide.decision import Decision, Snapshot
+from router.model.blames import Blamed, Experienced
 from router.model.commands import Command
 from router.model.events import (
     Begun,
@@ -31,8 +32,15 @@ if TYPE_CHECKING:
     from router.rulebook.book import Rulebook
 
 
-def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:  # noqa: PLR0911  a table of events
+def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:
     """Return what this event changes. Pure; raises nothing for any decodable event."""
+    out = _decide(event, seen, book, now)
+    if out.incident is not None:
+        problems.follow(out, seen, now)
+    return out
+
+
+def _decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decision:  # noqa: C901, PLR0911  a table
     match event:
         case GroupAlerts():
             return alerts.decide(event, seen, book, now)
@@ -52,6 +60,10 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
             return settle.doubted(event, seen)
         case Settled():
             return settle.settled(event, seen, now)
+        case Experienced():
+            return experience.decide(event, seen)
+        case Blamed():
+            return problems.decide(event, seen)
         case Unread():
             return Decision(dead=[event.reason])
 
@@ -59,11 +71,11 @@ def decide(event: Event, seen: Snapshot, book: Rulebook, now: datetime) -> Decis
 def services_needed(event: Event, seen: Snapshot, book: Rulebook) -> list[str]:
     """Return the services whose ledgers ``decide`` will want for this event; often none.
 
-    Only an opening incident, or one that is told of a deploy, looks for suspects; and one that waits
-    for a deploy looks at that.
+    Only an opening incident, one that is told of a deploy, and one that has suspects looks at them; and
+    one that waits for a deploy looks at that.
     """
     service, head = "", seen.incident
-    waits = head is not None and head.hold is not None
+    waits = head is not None and (head.hold is not None or bool(head.suspects))
     if isinstance(event, GroupAlerts) and not (head is not None and head.state.open):
         service = next((s for a in event.alerts if a.firing and (s := book.service(a.labels))), "")
     elif head is not None and (
@@ -72,5 +84,4 @@ def services_needed(event: Event, seen: Snapshot, book: Rulebook) -> list[str]:
         service = head.service
     if not service:
         return []
-    known = book.services.get(service)
-    return [service, *(known.dependencies if known else ())]
+    return [service, *book.callees(service)]

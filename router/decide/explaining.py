@@ -193,6 +193,7 @@ def _suspect(suspect: Suspect) -> dict[str, Any]:
         "service": suspect.service,
         "version": suspect.version,
         "suspected": suspects.prime((suspect,)) is not None,
+        "standing": suspect.standing,
         "probability": suspect.probability,
         "reasons": [{"why": r.why, "text": r.text, "weight": r.weight} for r in suspect.reasons],
     }

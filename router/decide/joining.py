@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from router.decide.changes import VERSION_LIKE, tags
-from router.decide.suspects import same_version
+from router.decide.versions import same_version
 from router.model.events import DeployPhase, OriginKind
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from router.decide.onsets import Onsets
 from router.model.silences import Silence, SilenceState
 from router.rulebook import matchers
 from router.rulebook.matchers import MatcherError
@@ -38,10 +39,11 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Silences, the earliest first, and what inhibits."""
+    """Silences, the earliest first, what inhibits, and what began to fail lately."""
 
     silences: tuple[Quiet, ...] = ()
     inhibitors: Mapping[str, Mapping[str, bool]] = field(default_factory=lambda: _NONE)
+    onsets: Onsets = field(default_factory=Onsets)
 
     def silence(self, silence_id: str) -> Silence | None:
         """Return a silence by its id."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from router.model import codec, keys
+from router.model.blames import Blamed, Experienced
 from router.model.commands import REOPENED, Command, CommandKind
 from router.model.events import (
     UNDATED,
@@ -86,8 +87,16 @@ def dropped(told: Sequence[Told], book: Rulebook) -> int:
     return sum(book.relabelled(alert.labels) is None for batch in batches for alert in batch.alerts)
 
 
-def onward(event: GroupAlerts, book: Rulebook) -> Placed:
-    """Return alerts of one group, placed; ``urgent`` where one of them is critical."""
+def onward(event: GroupAlerts | Experienced | Blamed | Command, book: Rulebook) -> Placed:
+    """Return alerts of one group, placed, ``urgent`` where one of them is critical; or words to a ledger."""
+    if isinstance(event, Command):
+        return command(event)
+    if isinstance(event, Experienced):
+        return Placed(event.key, event, _once(f"learned:{event.incident}"), urgent=False)
+    if isinstance(event, Blamed):
+        field = door_field("blamed:", f"{event.blame.incident} {event.service}/{event.deploy_id}")
+        said = blake2b(codec.encode((event.blame, event.over)), digest_size=8).digest()
+        return Placed(event.key, event, ((field, said),), urgent=True)
     route = book.route_by_id(event.route)
     urgent = any(book.severity(a.labels, route) is Severity.CRITICAL for a in event.alerts)
     mark = book.relabelling
@@ -213,7 +222,8 @@ def again(event: Stored) -> Placed | None:
     """Return a stored event to be decided once more; None for a notice, which goes everywhere by itself."""
     if isinstance(event, DeployNoticed | Unread):
         return None
-    return Placed(event.key if isinstance(event, ServiceDeploy) else event.group, event, (), urgent=True)
+    key = event.key if isinstance(event, ServiceDeploy | Experienced | Blamed) else event.group
+    return Placed(key, event, (), urgent=True)
 
 
 def command(event: Command) -> Placed:

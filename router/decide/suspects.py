@@ -1,51 +1,60 @@
-"""Which deploy may have done it: same service and environment, or a dependency's, inside a window.
+"""Which deploy did it: candidates inside a window, each with its evidence and how likely it is.
 
-Each candidate carries its reasons, for and against; a candidate whose deploy took
-effect after the onset is kept and shown as cleared, because "not that deploy" is an
-answer too. The weights order the candidates; they are not probabilities.
+A candidate is a deploy of the incident's service, or of what that calls, into its environment. Its score
+is the sum of its evidence in log-odds (:mod:`router.decide.evidence`); where several stand, each is
+weighed against the others, so that their probabilities and that of "none of them" add up to one. A
+candidate whose deploy took effect after the onset is kept and shown as cleared, because "not that
+deploy" is an answer too.
+
+The judgement is made anew while time tells more: whether the alert lasts, what else fails, whether a
+rollback helped, what is told late. What was thought when is kept with the incident.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from router.decide import evidence
+from router.decide.joining import effect
 from router.model.events import DeployPhase
-from router.model.incidents import Incident, Suspect, Verdict
+from router.model.incidents import Assessment, Incident, Likely, Suspect, Verdict
 from router.model.reasons import Reason, Why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-    from router.decide.decision import Decision
+    from router.decide.decision import Decision, Snapshot
+    from router.model.blames import Onset
     from router.model.deploys import Deploy, Ledger
     from router.rulebook.book import Rulebook
 
 #: At most this many candidates are kept with an incident.
-KEEP = 3
-_ORDER: dict[str, int] = {phase.value: n for n, phase in enumerate(DeployPhase)}
-_SAME_SERVICE = 2.0
-_DEPENDENCY = 0.8
-_SWITCHED = 2.0
-_STARTED = 1.0
-_VERSION = 2.0
-_COMPETE = -0.5
-_FAILED = -0.5
+KEEP: Final = 3
+#: At most this many judgements are kept with an incident: the first one, and the latest.
+KEEP_ASSESSMENTS: Final = 16
+#: When a judgement is made anew, after the incident opened, where there are candidates.
+AGAIN: Final = tuple(timedelta(minutes=n) for n in (1, 3, 5, 8, 12, 20, 30, 60))
+_ORDER: Final[dict[str, int]] = {phase.value: n for n, phase in enumerate(DeployPhase)}
 #: Who looked knows more than all that can be weighed.
-_SAID = {True: (Why.DEPLOY_CONFIRMED, 20.0), False: (Why.DEPLOY_REFUTED, -20.0)}
-_VERDICTS = {why for why, _ in _SAID.values()}
-_BEFORE = -6.0  # an alert that began before the deploy took effect outweighs all that speaks for it
+_SAID: Final = {True: (Why.DEPLOY_CONFIRMED, 20.0), False: (Why.DEPLOY_REFUTED, -20.0)}
+_VERDICTS: Final = {why for why, _ in _SAID.values()}
 
 
-def attach(
-    head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook, out: Decision, now: datetime
-) -> Incident:
+# --- with the incident ------------------------------------------------------------------------------
+
+
+def attach(head: Incident, seen: Snapshot, book: Rulebook, out: Decision, now: datetime) -> Incident:
     """Return the head with its suspects; the timeline tells when the first one changes."""
-    found = find(head, ledgers, book)
+    found = find(head, seen, book, now)
     old = prime(head.suspects)
-    head = msgspec.structs.replace(head, suspects=found)
+    head = msgspec.structs.replace(
+        head, suspects=found, assessed_at=now, assessments=_assessed(head, found, now)
+    )
     top = prime(found)
     if top is None and old is not None:
         text = f"not suspected any more: {old.service} {old.version}"
@@ -55,43 +64,151 @@ def attach(
             Why.NO_SUSPECT,
             "no deploy is suspected" if head.service else "no service label, so no deploy can be suspected",
         )
-    elif old is None or old.deploy_id != top.deploy_id:
+    elif old is None or old.key != top.key:
         where = f" in {top.environment}" if top.environment else ""
-        text = f"suspected: {top.service} {top.version}{where}"
+        text = f"suspected: {top.service} {top.version}{where} ({top.probability:.0%})"
         out.tell(now, Why.SUSPECT_FOUND, text, generation=head.generation)
     return head
 
 
+def _assessed(head: Incident, found: tuple[Suspect, ...], now: datetime) -> tuple[Assessment, ...]:
+    """Return what was thought until now, and what is thought now where that is something else."""
+    likely = tuple(Likely(s.key, round(s.probability, 2)) for s in found)
+    kept = head.assessments
+    if likely == (kept[-1].suspects if kept else ()):
+        return kept
+    if len(kept) >= KEEP_ASSESSMENTS:
+        kept = (kept[0], *kept[2:])
+    return (*kept, Assessment(now, likely))
+
+
+def again_at(head: Incident) -> datetime | None:
+    """Return when an open incident's suspects are to be looked at again, None for never."""
+    if not head.suspects or head.opened_at is None or head.assessed_at is None:
+        return None
+    since = head.assessed_at - head.opened_at
+    return next((head.opened_at + span for span in AGAIN if span > since), None)
+
+
 def prime(found: tuple[Suspect, ...]) -> Suspect | None:
-    """Return the first suspect, if what speaks for it outweighs what speaks against."""
+    """Return the first suspect, if it is likelier to have done it than not."""
     return found[0] if found and found[0].score > 0 else None
 
 
-def find(head: Incident, ledgers: Mapping[str, Ledger], book: Rulebook) -> tuple[Suspect, ...]:
+def alike(left: tuple[Suspect, ...], right: tuple[Suspect, ...]) -> bool:
+    """Return whether people would see no difference: neither a suspect nor how sure we are of it."""
+    return [_seen(s) for s in left] == [_seen(s) for s in right]
+
+
+def _seen(suspect: Suspect) -> tuple[str, str, str, str, str, float, tuple[Why, ...]]:
+    return (
+        suspect.key, suspect.version, suspect.title, suspect.author, suspect.verdict,
+        round(suspect.probability, 1), tuple(r.why for r in suspect.reasons if abs(r.weight) >= 1),
+    )  # fmt: skip
+
+
+# --- finding ----------------------------------------------------------------------------------------
+
+
+def find(head: Incident, seen: Snapshot, book: Rulebook, now: datetime) -> tuple[Suspect, ...]:
     """Return the candidates, likeliest first, the newest deploy first among equals."""
-    onset = head.starts_at
+    onset = head.onset or head.starts_at
     if not head.service or onset is None:
         return ()
-    known = book.services.get(head.service)
-    candidates = [
-        suspect
-        for service in dict.fromkeys((head.service, *(known.dependencies if known else ())))
+    ledgers = seen.ledgers
+    near = [
+        (deploy, hops, at, served)
+        for service, hops in {head.service: 0, **book.callees(head.service)}.items()
         if (ledger := ledgers.get(service)) is not None
-        for deploy in ledger.deploys
-        if (suspect := _weigh(deploy, head, onset, book)) is not None
+        for deploy, at, served in _near(ledger, head.environment, onset, book)
     ]
-    rivals = [s for s in candidates if s.score > 0]  # before anybody's word
-    if len(rivals) > 1:
-        others = len(rivals) - 1
-        text = "another deploy competes" if others == 1 else f"{others} other deploys compete"
-        against = Reason(Why.OTHER_DEPLOYS_COMPETE, text, _COMPETE)
-        candidates = [
-            msgspec.structs.replace(s, score=s.score + _COMPETE, reasons=(*s.reasons, against))
-            if s.score > 0
-            else s
-            for s in candidates
-        ]
-    return judged(candidates, head.verdicts)[:KEEP]
+    if not near:
+        return ()
+    environment = head.environment
+
+    def around(since: datetime, until: datetime) -> list[Onset]:
+        return seen.outlook.onsets.around(environment, since, until, now)
+
+    scene = evidence.scene(head, ledgers, around, book, now)
+    found = [
+        _suspect(deploy, at, evidence.of(deploy, hops, at, scene, served=served))
+        for deploy, hops, at, served in near
+    ]
+    return judged(_against_each_other(found), head.verdicts)[:KEEP]
+
+
+def _near(
+    ledger: Ledger, environment: str, onset: datetime, book: Rulebook
+) -> list[tuple[Deploy, datetime, bool]]:
+    """Return what was deployed around the onset: the deploy, when it took effect, and whether it has."""
+    limits = book.attribution
+    until = onset + limits.skew
+    found = []
+    for deploy in ledger.deploys:
+        # Asked of every deploy in the ledger: no call that can be spared.
+        if environment and deploy.environment != environment and deploy.environment:
+            continue
+        at = effect(deploy)
+        served = at is not None
+        if at is None:
+            at = _under_way(deploy, until)
+        if at is not None and abs(onset - at) <= limits.window:
+            found.append((deploy, at, served))
+    return found
+
+
+def _under_way(deploy: Deploy, until: datetime) -> datetime | None:
+    """Return the last step before the onset; where all came after it, the first."""
+    steps = (DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED)
+    times = [at for step in steps if (at := deploy.phases.get(step)) is not None]
+    return max((at for at in times if at <= until), default=min(times, default=None))
+
+
+def _suspect(deploy: Deploy, at: datetime, reasons: list[Reason]) -> Suspect:
+    return Suspect(
+        service=deploy.service,
+        environment=deploy.environment,
+        deploy_id=deploy.id,
+        version=deploy.name,
+        at=at,
+        score=_sum(reasons),
+        reasons=tuple(reasons),
+        title=deploy.title,
+        author=deploy.author,
+        url=deploy.url,
+        phase=_phase(deploy),
+    )
+
+
+def _phase(deploy: Deploy) -> str:
+    """Return the latest step that was told, the further one where times are equal."""
+    return max(
+        (p for p in deploy.phases if p in _ORDER),
+        key=lambda p: (deploy.phases[p], _ORDER[p]),
+        default="",
+    )
+
+
+def _against_each_other(found: list[Suspect]) -> list[Suspect]:
+    """Return the candidates with what the others take from them: one of all, or none, did it."""
+    odds = [math.exp(min(20.0, s.score)) for s in found]
+    whole = sum(odds)
+    out = []
+    for suspect, mine in zip(found, odds, strict=True):
+        lost = round(-math.log1p(whole - mine), 2)
+        if lost > -0.1:
+            out.append(suspect)
+            continue
+        others = sum(1 for each in odds if each > 0.1) - (mine > 0.1)
+        text = "another deploy competes" if others <= 1 else f"{others} other deploys compete"
+        against = Reason(Why.OTHER_DEPLOYS_COMPETE, text, lost)
+        reasons = (*suspect.reasons, against)
+        out.append(msgspec.structs.replace(suspect, score=_sum(reasons), reasons=reasons))
+    return out
+
+
+def _sum(reasons: Iterable[Reason]) -> float:
+    return round(sum(r.weight for r in reasons), 2)
 
 
 def judged(found: Iterable[Suspect], verdicts: Mapping[str, Verdict]) -> tuple[Suspect, ...]:
@@ -106,131 +223,4 @@ def _judged(suspect: Suspect, verdict: Verdict | None) -> Suspect:
     if verdict is not None:
         why, weight = _SAID[verdict.confirmed]
         reasons.append(Reason(why, f"{why.removeprefix('deploy_')} by {verdict.by}"[:200], weight))
-    score = round(sum(r.weight for r in reasons), 3)
-    return msgspec.structs.replace(suspect, reasons=tuple(reasons), score=score)
-
-
-def _weigh(deploy: Deploy, head: Incident, onset: datetime, book: Rulebook) -> Suspect | None:
-    """Return the deploy as a candidate, or None where it is out of the question and out of sight."""
-    if head.environment and deploy.environment != head.environment:
-        return None
-    limits = book.attribution
-    at = _effect(deploy, onset + limits.skew)
-    effect = at is not None
-    if at is None:
-        at = _under_way(deploy, onset + limits.skew)
-    if at is None:
-        return None
-    age = onset - at
-    if age > limits.window or -age > limits.window:
-        return None
-    reasons = [_kinship(deploy, head), *_timing(deploy, age, limits.skew, effect=effect)]
-    reasons += _version(deploy, head, book)
-    if deploy.phase_at(DeployPhase.FAILED, DeployPhase.CANCELED) is not None and not effect:
-        reasons.append(Reason(Why.DEPLOY_FAILED, "the deploy failed before traffic was switched", _FAILED))
-    return Suspect(
-        service=deploy.service,
-        environment=deploy.environment,
-        deploy_id=deploy.id,
-        version=deploy.name,
-        at=at,
-        score=round(sum(r.weight for r in reasons), 3),
-        reasons=tuple(reasons),
-        title=deploy.title,
-        author=deploy.author,
-        url=deploy.url,
-        phase=_phase(deploy),
-    )
-
-
-def alike(left: tuple[Suspect, ...], right: tuple[Suspect, ...]) -> bool:
-    """Return whether people would see no difference: how far a deploy has come is not shown."""
-    return [msgspec.structs.replace(s, phase="") for s in left] == [
-        msgspec.structs.replace(s, phase="") for s in right
-    ]
-
-
-def _phase(deploy: Deploy) -> str:
-    """Return the latest step that was told, the further one where times are equal."""
-    return max(
-        (p for p in deploy.phases if p in _ORDER),
-        key=lambda p: (deploy.phases[p], _ORDER[p]),
-        default="",
-    )
-
-
-def _effect(deploy: Deploy, until: datetime) -> datetime | None:
-    """Return when it changed what serves, None where it has not (yet)."""
-    # Asked of every deploy in the ledger: no call that can be spared.
-    told = deploy.phases.get
-    at = told(DeployPhase.SWITCHED) or told(DeployPhase.LIVE)
-    back = told(DeployPhase.ROLLED_BACK)
-    # A rollback after the onset was the cure, not the change.
-    return back if back is not None and (at is None or back <= until) else at
-
-
-def _under_way(deploy: Deploy, until: datetime) -> datetime | None:
-    """Return the last step before the onset; where all came after it, the first."""
-    steps = (DeployPhase.STARTED, DeployPhase.GREEN_DEPLOYED, DeployPhase.GREEN_TESTED)
-    times = [at for step in steps if (at := deploy.phases.get(step)) is not None]
-    return max((at for at in times if at <= until), default=min(times, default=None))
-
-
-def _kinship(deploy: Deploy, head: Incident) -> Reason:
-    where = f"in {deploy.environment}" if deploy.environment else ""
-    if deploy.service == head.service:
-        return Reason(Why.SAME_SERVICE, f"same service {where}".strip(), _SAME_SERVICE)
-    return Reason(Why.DEPENDENCY, f"{head.service} depends on {deploy.service}", _DEPENDENCY)
-
-
-def _timing(deploy: Deploy, age: timedelta, skew: timedelta, *, effect: bool) -> list[Reason]:
-    if -age > skew:
-        return [
-            Reason(
-                Why.ONSET_BEFORE_SWITCH,
-                f"the alert began {words(-age)} before the deploy took effect",
-                _BEFORE,
-            )
-        ]
-    when = words(max(age, -age)) if age.total_seconds() >= 0 else "moments"
-    if not effect:
-        return [
-            Reason(
-                Why.STARTED_BEFORE_ONSET, f"the deploy was under way since {when} before the alert", _STARTED
-            )
-        ]
-    what = "traffic was switched" if DeployPhase.SWITCHED in deploy.phases else "it went live"
-    return [Reason(Why.SWITCHED_BEFORE_ONSET, f"{what} {when} before the alert began", _SWITCHED)]
-
-
-def _version(deploy: Deploy, head: Incident, book: Rulebook) -> list[Reason]:
-    label = next((v for name in book.labels.version if (v := head.labels.get(name))), "")
-    if not label or deploy.service != head.service:
-        return []
-    if any(same_version(label, name) for name in deploy.names):
-        return [Reason(Why.VERSION_LABEL_MATCHES, f"the alert carries its version {label[:40]}", _VERSION)]
-    return [Reason(Why.VERSION_LABEL_DIFFERS, f"the alert carries another version, {label[:40]}", -_VERSION)]
-
-
-def same_version(left: str, right: str) -> bool:
-    """True where two names tell of one version: equal, or a sha and its abbreviation (>= 7 digits)."""
-    a, b = left.lower().removeprefix("v"), right.lower().removeprefix("v")
-    if a == b:
-        return True
-    short, long = sorted((a, b), key=len)
-    return len(short) >= 7 and long.startswith(short) and _is_hex(long)
-
-
-def _is_hex(text: str) -> bool:
-    return all(c in "0123456789abcdef" for c in text)
-
-
-def words(span: timedelta) -> str:
-    """Return a span for people: ``40 s``, ``3 min``, ``2 h 5 min``."""
-    seconds = int(span.total_seconds())
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes = seconds // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+    return msgspec.structs.replace(suspect, reasons=tuple(reasons), score=_sum(reasons))

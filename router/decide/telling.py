@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from router.decide import destinations, facts, holding, muting
+from router.decide import destinations, facts, holding, muting, problems, suspects
 from router.decide.decision import Decision, Snapshot, Timer
 from router.model.events import Severity, TimerKind
 from router.model.incidents import Incident, State
@@ -84,7 +84,7 @@ def advance(  # noqa: PLR0913  what decide is given, and three words on why
     if head.state in {State.WAITING, State.SUPPRESSED, State.HELD}:
         head = _untold(head, scene)
     elif head.state is State.MERGED:
-        head = destinations.refresh(head, book, out)
+        head = _part(head, scene)
     elif head.state.open:
         head = _told(head, scene, changed=changed, louder=louder, at_once=at_once)
     if head.state.open and head.state is not State.MERGED:
@@ -184,8 +184,25 @@ def _deploy(head: Incident) -> str:
     return f"the deploy of {head.hold.service} {head.hold.version}" if head.hold is not None else "a deploy"
 
 
+def _part(head: Incident, scene: Scene) -> Incident:
+    """Leave a part of another incident as it is, or tell it by itself where it is none any more."""
+    if not head.gathered or not problems.left(head, scene.seen.ledgers):
+        return destinations.refresh(head, scene.book, scene.out)
+    scene.tell(head, Why.INCIDENT_RELEASED, f"no part of {head.merged_into} any more")
+    head = msgspec.structs.replace(head, merged_into="", gathered=False, revision=head.revision + 1)
+    return _first(head, scene)
+
+
 def _first(head: Incident, scene: Scene) -> Incident:
-    """Tell people for the first time."""
+    """Tell people for the first time; those who know of the same problem read of it there."""
+    if scene.book.attribution.gather and (first := problems.to_join(head, scene.seen.ledgers)) is not None:
+        scene.tell(head, Why.JOINED_PROBLEM, f"blamed on the same deploy as {first.incident}, and told there")
+        if (note := problems.note(head, first, scene.now)) is not None:
+            scene.out.onward.append(note)
+        return msgspec.structs.replace(
+            head, state=State.MERGED, merged_into=first.incident, gathered=True, wait_until=None,
+            muted_by=(), hold=None, updated_at=scene.now,
+        )  # fmt: skip
     head = msgspec.structs.replace(
         head, state=State.TRIGGERED, wait_until=None, muted_by=(), paged_at=scene.now, updated_at=scene.now
     )
@@ -300,9 +317,9 @@ def _planned(head: Incident, scene: Scene) -> Incident:
 
 
 def _looks(head: Incident, scene: Scene) -> list[datetime]:
-    found: list[datetime | None] = []
-    if head.state is State.HELD:
-        return []
+    found: list[datetime | None] = [suspects.again_at(head)]
+    if head.state in {State.HELD, State.MERGED}:
+        return [at for at in found if at is not None]
     if scene.tokens:
         found.append(
             muting.look_again_at(scene.tokens, scene.route, scene.book, scene.seen.outlook, scene.now)

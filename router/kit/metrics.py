@@ -5,8 +5,13 @@ Labels are closed sets (kinds, reasons, lanes): never a value that a sender chos
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -66,6 +71,17 @@ class Metrics:
         self.reconciled = Counter(
             f"{n}_reconciled", "Stuck incidents that were mended", ["kind", "action"], registry=r
         )
+        self.verdicts = Counter(
+            f"{n}_attribution_verdicts", "People's words on deploys, by whether we suspected them",
+            ["verdict", "suspected"], registry=r,
+        )  # fmt: skip
+        self.calibration = Histogram(
+            f"{n}_attribution_probability", "How likely a deploy was thought that people judged then",
+            ["verdict"], registry=r, buckets=[n / 10 for n in range(1, 11)],
+        )  # fmt: skip
+        self.brier = Counter(
+            f"{n}_attribution_squared_error", "Of these probabilities; over the verdicts: Brier", registry=r
+        )
         self.senders_wrong = Gauge(
             f"{n}_senders_in_trouble", "Senders that are silent, turned away or unreadable", registry=r
         )
@@ -77,6 +93,24 @@ class Metrics:
             f"{n}_config_last_reload_successful", "1 if the rules in force are the newest", registry=r
         )
         self.build = Gauge(f"{n}_build_info", "The running release", ["version"], registry=r)
+
+    def decided_for(self, reasons: Mapping[str, int]) -> None:
+        """Count the reasons of decisions."""
+        for why, n in reasons.items():
+            self.decisions.labels(why).inc(n)
+
+    def judged(self, word: tuple[float, bool, bool] | None) -> None:
+        """Count a person's word on a deploy: (probability, confirmed, suspected); None: there was none.
+
+        Precision, recall and calibration are made from these.
+        """
+        if word is None:
+            return
+        probability, confirmed, suspected = word
+        verdict = "confirmed" if confirmed else "refuted"
+        self.verdicts.labels(verdict, "yes" if suspected else "no").inc()
+        self.calibration.labels(verdict).observe(probability)
+        self.brier.inc((probability - confirmed) ** 2)
 
     def page(self) -> bytes:
         """Return the exposition text."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from router.model.blames import Onset
 from router.model.deploys import Ledger
 from router.model.errors import RouterError
 from router.model.events import Stored
@@ -47,4 +48,5 @@ member: Final[Callable[[bytes], Member]] = _decoder(Member)
 ledger: Final[Callable[[bytes], Ledger]] = _decoder(Ledger)
 entry: Final[Callable[[bytes], Entry]] = _decoder(Entry)
 stored: Final[Callable[[bytes], Stored]] = _decoder(Stored)
+onset: Final[Callable[[bytes], Onset]] = _decoder(Onset)
 silence: Final[Callable[[bytes], Silence]] = _decoder(Silence)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from router.model.blames import Blame, Rate
 from router.model.destinations import Destination
 from router.model.events import DeployPhase
 
@@ -41,7 +42,8 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ``runs`` are the tellers' own ids of it: ``<teller> <run>``, and ``<teller> +<id>`` of what is
     behind a run. ``lives`` are the times at which it was told as live, by job ("": none), ``green_jobs``
     the jobs that only made green ready. ``facts`` are short texts by name that tellers gave
-    (``health: Healthy``), last at ``facts_at``.
+    (``health: Healthy``), last at ``facts_at``. ``told`` has the earliest time by ``<phase> <teller>``.
+    ``blamed`` are the incidents blamed on it, by id: together they are one problem.
     """
 
     id: str
@@ -62,6 +64,8 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     runs: tuple[str, ...] = ()
     lives: dict[str, datetime] = {}
     green_jobs: tuple[str, ...] = ()
+    told: dict[str, datetime] = {}
+    blamed: dict[str, Blame] = {}
     destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
     version: int = 0
 
@@ -88,7 +92,8 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The recent deploys and changes of one service, newest first; bounded in number and age.
 
     ``seen`` counts the changes that open incidents should hear of; ``noticed`` is
-    the last count that every partition was told.
+    the last count that every partition was told. ``rates``: how often an alert opened an incident with no
+    deploy to blame, by ``<environment>|<alertname>``, counted since ``since``.
     """
 
     service: str
@@ -96,6 +101,8 @@ class Ledger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     seen: int = 0
     noticed: int = 0
+    rates: dict[str, Rate] = {}
+    since: datetime | None = None
     broken: str = ""  # never stored: what of it this release cannot read; then nothing is decided on it
 
     @property

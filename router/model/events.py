@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from router.model.blames import Blamed, Experienced
 from router.model.commands import Command
 from router.model.outcomes import Outcome
 
@@ -364,7 +365,7 @@ class Review(msgspec.Struct, frozen=True, gc=False, tag="review", omit_defaults=
 
 
 #: What an inbox entry may hold.
-Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | Unread
+Stored = GroupAlerts | ServiceDeploy | DeployNoticed | Command | Doubt | Unread | Experienced | Blamed
 #: What decide may be asked about.
 Event = (
     GroupAlerts
@@ -373,6 +374,8 @@ Event = (
     | Command
     | Doubt
     | Unread
+    | Experienced
+    | Blamed
     | TimerDue
     | Settled
     | Begun

@@ -43,6 +43,10 @@ _OPEN = {
 }
 
 
+#: A deploy that is likelier than this to have done it is named as possible; below it, as cleared.
+POSSIBLE = 0.1
+
+
 class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A deploy that may have done it, with evidence for (weight > 0) and against (weight < 0)."""
 
@@ -72,9 +76,35 @@ class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return "refuted" if Why.DEPLOY_REFUTED in said else ""
 
     @property
+    def standing(self) -> str:
+        """In a word: confirmed, refuted, suspected, possible, cleared; what is possible is not suspected."""
+        return self.verdict or (
+            "suspected" if self.score > 0 else "possible" if self.probability >= POSSIBLE else "cleared"
+        )
+
+    @property
+    def percent(self) -> str:
+        """How likely it is, for people: never quite sure, and nothing where a person has spoken."""
+        return "" if self.verdict else f"{min(99, max(1, round(100 * self.probability)))}%"
+
+    @property
     def probability(self) -> float:
-        """The score as a number between 0 and 1; the logistic function of it, not calibrated."""
-        return round(1 / (1 + math.exp(-max(-30.0, min(30.0, self.score - 1)))), 3)
+        """The score, which is the log-odds that it did it, as a number between 0 and 1."""
+        return round(1 / (1 + math.exp(-max(-30.0, min(30.0, self.score)))), 3)
+
+
+class Likely(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A suspect as it was judged at some moment; ``key`` is :attr:`Suspect.key`."""
+
+    key: str
+    probability: float
+
+
+class Assessment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What was thought of the suspects at some moment, the likeliest first."""
+
+    at: datetime
+    suspects: tuple[Likely, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -105,7 +135,11 @@ class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     counts the firing ones. ``revision`` grows with each change that people can
     see. ``severity`` is the worst since it opened. ``labels`` and ``annotations``
     are those common to all members of this generation. ``book`` is the version of
-    the rulebook that decided last.
+    the rulebook that decided last. ``onset``: when what its alerts tell of began, the earliest; a rule's
+    ``for`` comes before ``starts_at``. ``ended_at``: when its last alert ended, None while one fires.
+    ``before``: when the incident of the generation before ended. ``assessments``: what was thought of its
+    suspects, and when. ``blamed``: the suspect whose ledger was told, and a digest of what.
+    ``gathered``: it was merged because it is blamed on the same deploy, and not by a person.
     """
 
     group: str
@@ -159,6 +193,18 @@ class Incident(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     assigned_to: str = ""
     merged_into: str = ""
     verdicts: dict[str, Verdict] = msgspec.field(default_factory=dict)
+    onset: datetime | None = None
+    ended_at: datetime | None = None
+    before: datetime | None = None
+    assessed_at: datetime | None = None
+    assessments: tuple[Assessment, ...] = ()
+    blamed: str = ""
+    gathered: bool = False
+
+    @property
+    def alert(self) -> str:
+        """The name that all its alerts have, "" where they have several."""
+        return self.labels.get("alertname") or self.group_labels.get("alertname", "")
 
     @property
     def id(self) -> str:

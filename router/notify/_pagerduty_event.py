@@ -187,8 +187,8 @@ def _suspect(suspect: Suspect, incident: Incident) -> dict[str, Any]:
     told = {
         "deploy": text.line(_told(suspect, incident), 400),
         "environment": text.line(suspect.environment, 255),
-        "verdict": "suspected" if suspect.score > 0 else "cleared",
-        "score": round(suspect.score, 2),
+        "verdict": suspect.standing,
+        "probability": suspect.percent,
         "for": reasons(1),
         "against": reasons(-1),
         "title": text.line(suspect.title, 300),

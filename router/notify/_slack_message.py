@@ -99,7 +99,7 @@ def _buttons(job: IncidentJob) -> list[dict[str, Any]]:
         _button("why", "Why?", incident),
     ]
     top = job.incident.suspects[0] if job.incident.suspects else None
-    if top is not None and top.score > 0 and not top.verdict:
+    if top is not None and top.standing in {"suspected", "possible"}:
         value = f"{incident} {top.key}"[:600]
         elements.append(_button("confirm", "That deploy did it", value))
         elements.append(_button("refute", "It did not", value))
@@ -150,13 +150,13 @@ def _facts(incident: Incident) -> dict[str, Any]:
 
 
 def _suspicion(suspect: Suspect, incident: Incident) -> str:
-    word = suspect.verdict.capitalize() or ("Suspected" if suspect.score > 0 else "Cleared")
-    said = f"{word}: {escape(f'{suspect.service} {suspect.version}', 150)}"
+    said = f"{suspect.standing.capitalize()}: {escape(f'{suspect.service} {suspect.version}', 150)}"
     said += f" by {escape(suspect.author, 80)}" if suspect.author else ""
+    sure = f" ({suspect.percent})" if suspect.percent else ""
     if incident.starts_at is None:
-        return f"{said} (score {suspect.score:.1f})"
+        return said + sure
     seconds = (incident.starts_at - suspect.at).total_seconds()
-    return f"{said}, {text.span(seconds)} {'before' if seconds >= 0 else 'after'} (score {suspect.score:.1f})"
+    return f"{said}, {text.span(seconds)} {'before' if seconds >= 0 else 'after'}{sure}"
 
 
 def _suspect(suspect: Suspect, incident: Incident, *, reasons: bool) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from router.model.blames import Onset
 from router.model.deploys import Ledger
 from router.model.errors import StoreError
 from router.model.events import Stored
@@ -147,6 +148,7 @@ class Batch:
 
     ``inhibits``: by ``<key>|<group>|<alert>``, "1" where the alert is a target of its rule, too, "0" where
     not, None where it inhibits no more. ``reviewed``: the rulebook under which all groups were looked at.
+    ``onsets``: incidents that opened.
     """
 
     groups: dict[str, GroupChange] = field(default_factory=dict)
@@ -159,6 +161,7 @@ class Batch:
     at: datetime | None = None  # when it was decided; tells which days' memory that is
     inhibits: dict[str, str | None] = field(default_factory=dict)
     reviewed: str = ""
+    onsets: list[Onset] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """True where there is something to write."""
@@ -172,6 +175,7 @@ class Batch:
             or self.unseen
             or self.inhibits
             or self.reviewed
+            or self.onsets
         )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
+
+from router.model.blames import Onset
 
 
 class Surroundings(Protocol):
@@ -14,6 +17,9 @@ class Surroundings(Protocol):
 
     async def inhibitor_counts(self) -> list[str]:
         """Return a word for each partition that changes with what inhibits there."""
+
+    async def onsets(self, since: datetime | None) -> list[Onset]:
+        """Return what opened in any partition since then (of the last two hours), in no order."""
 
     async def silences(self) -> dict[str, bytes]:
         """Return all silences, encoded, by id."""

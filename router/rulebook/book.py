@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from router.model.events import DeployReport, OriginKind, Severity
-from router.rulebook import places, relabel
+from router.rulebook import durations, places, relabel
 from router.rulebook.conditions import Facts
 from router.rulebook.reconcile import Reconcile
 from router.rulebook.tree import Node, Route, Tree, explain
@@ -77,17 +77,23 @@ class LabelNames:
     version: tuple[str, ...] = ("version", "image_tag", "revision")
     team: tuple[str, ...] = ("team",)
     colour: tuple[str, ...] = ("colour", "color")
+    for_: tuple[str, ...] = ("for", "alert_for")
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """When a deploy may be suspected: it took effect at most ``window`` before the onset.
 
-    ``skew`` is how far clocks of tellers may disagree.
+    ``skew`` is how far clocks of tellers may disagree. ``for_``: how long rules wait before their alert
+    fires, by alertname, where the alert itself does not say; ``for_default``: the others. ``gather``: who
+    has been told of one incident of a deploy is not called for the next one.
     """
 
-    window: timedelta = timedelta(hours=1)
+    window: timedelta = timedelta(hours=2)
     skew: timedelta = timedelta(minutes=2)
+    for_default: timedelta = timedelta(0)
+    for_: Mapping[str, timedelta] = field(default_factory=dict)
+    gather: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,13 @@ class _Index:
     targets: Mapping[str, Target]
     relabelling: bytes
     dependents: Mapping[str, tuple[str, ...]]
+    near: dict[tuple[str, bool], Mapping[str, int]]  # filled when first asked for
+
+
+#: How far a failure is followed along calls, and how many services are looked at: by feel.
+_MOST_HOPS, _MOST_NEAR = 3, 60
+#: No rule waits longer before it fires; a longer text is something else.
+_MOST_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,7 @@ class Rulebook:
             if self.relabel
             else b"",
             dependents=_dependents(services),
+            near={},
         )
         object.__setattr__(self, "_index", index)  # the class is frozen; this is still its construction
 
@@ -225,6 +239,48 @@ class Rulebook:
         """Return the services that name this one as a dependency."""
         return self._index.dependents.get(service, ())
 
+    def callees(self, service: str) -> Mapping[str, int]:
+        """Return what a service depends on, directly or not, with the number of hops; the nearest 60."""
+        return self._near(service, callers=False)
+
+    def callers(self, service: str) -> Mapping[str, int]:
+        """Return what depends on a service, directly or not, with the number of hops; the nearest 60."""
+        return self._near(service, callers=True)
+
+    def _near(self, service: str, *, callers: bool) -> Mapping[str, int]:
+        known = self._index.near.get((service, callers))
+        if known is not None:
+            return known
+        found, edge = {service: 0}, [service]
+        for hop in range(1, _MOST_HOPS + 1):
+            ahead = (n for name in edge for n in self._neighbours(name, callers=callers))
+            edge = [name for name in dict.fromkeys(ahead) if name not in found]
+            found |= dict.fromkeys(edge[: _MOST_NEAR - len(found)], hop)
+        del found[service]
+        self._index.near[service, callers] = found
+        return found
+
+    def _neighbours(self, service: str, *, callers: bool) -> tuple[str, ...]:
+        if callers:
+            return self.dependents(service)
+        known = self.services.get(service)
+        return known.dependencies if known is not None else ()
+
+    def waits(self, labels: Mapping[str, str], annotations: Mapping[str, str]) -> timedelta:
+        """Return how long the rule waited before this alert fired: its ``for``, 0 where nobody says."""
+        for name in self.labels.for_:
+            text = labels.get(name) or annotations.get(name)
+            if text:
+                try:
+                    span = durations.parse(text)
+                except durations.DurationError:
+                    continue
+                if span <= _MOST_FOR:
+                    return span
+        if not self.attribution.for_:
+            return self.attribution.for_default
+        return self.attribution.for_.get(labels.get("alertname", ""), self.attribution.for_default)
+
     def target(self, target_id: str) -> Target | None:
         """Return the target of that id, or None since the rules changed."""
         return self._index.targets.get(target_id)
@@ -251,6 +307,8 @@ class Rulebook:
             guessed, said = places.split(name, self.environments, told)
         if claim is not None:
             service, said = claim
+            if not (told or said) and report.origin_kind is not OriginKind.GITLAB_PROJECT:
+                said = places.split(name, self.environments)[1]  # claimed by its whole name: shop-prod
             return service, told or self._canonical(said)
         return self._known(guessed), told or said
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "prod": ("production", "prd"),
     "staging": ("stage", "stg"),
+    "qa": (),
     "test": ("testing",),
     "dev": ("development",),
 }

@@ -38,6 +38,8 @@ def describe(book: Rulebook) -> dict[str, Any]:
         "attribution": {
             "window": durations.render(book.attribution.window),
             "skew": durations.render(book.attribution.skew),
+            "for_default": durations.render(book.attribution.for_default),
+            "for": {name: durations.render(span) for name, span in sorted(book.attribution.for_.items())},
         },
     }
 

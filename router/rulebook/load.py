@@ -278,14 +278,22 @@ def _labels(sheets: Sheets) -> LabelNames:
     return LabelNames(**{key: tuple(names) for key, names in written.items()})
 
 
+_SPANS: Final = ("window", "skew", "for_default")
+
+
 def _attribution(sheets: Sheets, problems: Problems) -> Attribution:
     document, model = sheets.section("attribution")
     if document is None or model is None:
         return Attribution()
-    found: dict[str, timedelta] = {}
-    for key, text in model.model_dump(exclude_none=True).items():
+    spans: dict[tuple[str, ...], timedelta] = {}
+    texts: dict[tuple[str, ...], str] = {("for", alert): text for alert, text in model.for_.items()}
+    texts |= {(key,): text for key in _SPANS if (text := getattr(model, key)) is not None}
+    for path, text in texts.items():
         try:
-            found[key] = durations.parse(text)
+            spans[path] = durations.parse(text)
         except DurationError as exc:
-            problems.add(document, ("attribution", key), str(exc), exc.hint)
-    return Attribution(**found)
+            problems.add(document, ("attribution", *path), str(exc), exc.hint)
+    known = {path[1]: span for path, span in spans.items() if len(path) > 1}
+    return Attribution(
+        gather=model.gather, for_=known, **{path[0]: span for path, span in spans.items() if len(path) == 1}
+    )

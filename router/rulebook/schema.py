@@ -183,13 +183,17 @@ class LabelsModel(Section):
     version: list[LabelName] | None = Field(default=None, min_length=1)
     team: list[LabelName] | None = Field(default=None, min_length=1)
     colour: list[LabelName] | None = Field(default=None, min_length=1)
+    for_: list[LabelName] | None = Field(default=None, min_length=1, alias="for")
 
 
 class AttributionModel(Section):
-    """``attribution:``: when a deploy may be suspected."""
+    """``attribution:``: when a deploy may be suspected; ``for`` has that of alerting rules, by alertname."""
 
     window: str | None = None
     skew: str | None = None
+    for_default: str | None = None
+    gather: bool = True
+    for_: dict[Text, str] = Field(default={}, alias="for")
 
 
 def severity_word(text: str) -> str:

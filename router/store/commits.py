@@ -13,6 +13,7 @@ from router.store.link import COMMIT, Call
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from router.model.blames import Onset
     from router.model.deploys import Ledger
     from router.model.incidents import Incident
     from router.ports import Batch, DeadLetter, GroupChange, Lease
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 #: Lua's unpack has a stack limit (8,000); fields per command stay well under it.
 _CHUNK = 500
 TIMELINE = 200
+#: Onsets kept, in number and time; what is older explains nothing that begins now.
+MOST_ONSETS = 2_000
+ONSETS_MS = 2 * 3_600_000
 DAY_MS = 86_400_000
 BODY_MS = 7 * DAY_MS
 #: A TTL only cleans up what a lost wake-up left behind; it decides nothing.
@@ -61,6 +65,8 @@ def script_call(keys: Keys, lease: Lease, batch: Batch) -> Call:
         else:
             ops.add("ZADD", keys.timers, ms(at), name)
     _surroundings(ops, keys, batch)
+    if batch.onsets:
+        _onsets(ops, keys, batch.onsets)
     if batch.unseen and batch.at is not None:
         day = ms(batch.at) // DAY_MS
         for memory in (keys.door(day), keys.door(day - 1)):
@@ -84,6 +90,15 @@ def _surroundings(ops: _Ops, keys: Keys, batch: Batch) -> None:
         ops.add("HINCRBY", keys.reviewed, "inhibits", 1)
     if batch.reviewed:
         ops.add("HSET", keys.reviewed, "rules", batch.reviewed)
+
+
+def _onsets(ops: _Ops, keys: Keys, found: list[Onset]) -> None:
+    rows: list[Any] = []
+    for one in found[-MOST_ONSETS:]:
+        rows += (ms(one.opened), codec.encode(one))
+    ops.chunks("ZADD", keys.onsets, rows)
+    ops.add("ZREMRANGEBYSCORE", keys.onsets, "-inf", ms(found[-1].opened) - ONSETS_MS)
+    ops.add("ZREMRANGEBYRANK", keys.onsets, 0, -MOST_ONSETS - 1)
 
 
 def _bury(ops: _Ops, keys: Keys, letter: DeadLetter) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from router.model import codec
+from router.store.commits import ms
 from router.store.keys import REPORT, RULES, SILENCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
+    from router.model.blames import Onset
     from router.store.store import RedisStore
 
 
@@ -35,6 +40,16 @@ class RedisSurroundings:
         """Return a word for each partition that changes with what inhibits there."""
         rows = await self._link.read([("HGET", k.reviewed, "inhibits") for k in self._keys])
         return [(row or b"").decode() for row in rows]
+
+    async def onsets(self, since: datetime | None) -> list[Onset]:
+        """Return what opened in any partition since then; one that this release cannot read is left out."""
+        first = ms(since) if since is not None else "-inf"
+        rows = await self._link.read([("ZRANGEBYSCORE", k.onsets, first, "+inf") for k in self._keys])
+        found: list[Onset] = []
+        for raw in (one for row in rows for one in row):
+            with contextlib.suppress(codec.Undecodable):
+                found.append(codec.onset(raw))
+        return found
 
     async def silences(self) -> dict[str, bytes]:
         """Return all silences, encoded, by id."""

@@ -53,9 +53,8 @@ def shown(head: Incident, timeline: Sequence[Entry]) -> str:
     if head.merged_into:
         lines.append(f"a part of `{head.merged_into}`")
     for suspect in head.suspects[:2]:
-        word = "suspected" if suspect.score > 0 else "cleared"
         by = f" by {escape(suspect.author, 60)}" if suspect.author else ""
-        lines.append(f"{word}: {escape(f'{suspect.service} {suspect.version}', 120)}{by}")
+        lines.append(f"{suspect.standing}: {escape(f'{suspect.service} {suspect.version}', 120)}{by}")
     lines += [f"{_time(e.at)}  {escape(e.text or e.why, 200)}" for e in timeline[-MOST_LINES:]]
     return _bounded(lines, "")
 
@@ -66,7 +65,7 @@ def why(found: Mapping[str, Any]) -> str:
     lines += [f"• {escape(r['text'] or r['why'], 200)}" for r in found["reasons"][:5]]
     lines += [f"muted: {escape(words, 200)}" for words in found["muted_by"][:3]]
     for suspect in found["suspects"][:2]:
-        word = "suspected" if suspect["suspected"] else "cleared"
+        word = suspect["standing"]
         name = f"{suspect['service']} {suspect['version']}"
         lines.append(f"*{word}: {escape(name, 120)}*")
         lines += [

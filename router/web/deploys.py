@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from router.decide import lineage
+from router.decide.joining import effect
 from router.decide.placing import AHEAD
 from router.kit.text import web_url
 from router.model.errors import Rejected
@@ -21,8 +23,12 @@ from router.web.answers import answer, known, limit
 from router.web.operations import LIMIT, Operation, Param, Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import timedelta
+
     from aiohttp import web
 
+    from router.model.blames import Blame
     from router.model.deploys import Deploy
     from router.model.incidents import Incident
     from router.ports import Clock, Intake, Reader
@@ -67,10 +73,10 @@ class Told(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Deploys:
-    """The handlers; the API guards them."""
+    """The handlers; the API guards them. ``skew``: how far tellers' clocks may disagree."""
 
-    def __init__(self, reader: Reader, intake: Intake, clock: Clock) -> None:
-        self._reader, self._intake, self._clock = reader, intake, clock
+    def __init__(self, reader: Reader, intake: Intake, clock: Clock, skew: Callable[[], timedelta]) -> None:
+        self._reader, self._intake, self._clock, self._skew = reader, intake, clock, skew
 
     def operations(self) -> list[Operation]:
         """Return what can be done here."""
@@ -120,8 +126,22 @@ class Deploys:
             text = "no such deploy; a deploy's id looks like prod/1.42.0/1, and is forgotten after 14 days"
             raise Rejected(404, "unknown_deploy", text)
         page = await self._reader.incidents(include_closed=True, limit=500)
+        deploys = ledger.deploys if ledger is not None else ()
+        undone = lineage.undone(found, deploys)
         return answer(
-            views.deploy(found) | {"steps": steps(found), "suspected_by": _blamed(found, page.heads)}
+            views.deploy(found)
+            | {
+                "kind": lineage.kind(found, deploys),
+                "steps": steps(found),
+                "undone": {"at": undone.at, "by": undone.by, "rollback": undone.back} if undone else None,
+                "promotions": [
+                    {"id": d.id, "environment": d.environment, "at": effect(d) or min(d.phases.values())}
+                    for d in lineage.promotions(found, deploys)
+                ],
+                "disagreements": lineage.disagreements(found, self._skew()),
+                "problem": [views.blame(b) for b in _in_order(found.blamed.values())],
+                "suspected_by": _blamed(found, page.heads),
+            }
         )
 
     async def told(self, request: web.Request) -> web.Response:
@@ -167,11 +187,24 @@ async def _told(request: web.Request) -> Told:
 
 
 def steps(deploy: Deploy) -> list[dict[str, Any]]:
-    """Return the five steps of a blue-green deploy with the time of each, None where it was not told."""
+    """Return the five steps of a blue-green deploy: when, None where it was not told, and by whom."""
     return [
-        {"step": name, "at": min((deploy.phases[p] for p in phases if p in deploy.phases), default=None)}
+        {
+            "step": name,
+            "at": min((deploy.phases[p] for p in phases if p in deploy.phases), default=None),
+            "sources": _sources(deploy, phases),
+        }
         for name, phases in STEPS
     ]
+
+
+def _sources(deploy: Deploy, phases: tuple[DeployPhase, ...]) -> list[dict[str, Any]]:
+    told = [(at, *name.split(" ", 1)) for name, at in deploy.told.items() if name.split(" ", 1)[0] in phases]
+    return [{"teller": teller, "phase": phase, "at": at} for at, phase, teller in sorted(told)]
+
+
+def _in_order(blames: Iterable[Blame]) -> list[Blame]:
+    return sorted(blames, key=lambda b: (not b.open, b.at, b.incident))
 
 
 def _blamed(deploy: Deploy, heads: list[Incident]) -> list[dict[str, Any]]:

@@ -87,11 +87,11 @@ def _suspects(head: Incident) -> list[str]:
 
 
 def _suspect(suspect: Suspect) -> str:
-    verdict = suspect.verdict or ("suspected" if suspect.score > 0 else "cleared")
     name = _safe(f"{suspect.service} {suspect.version}")
     url = web_url(suspect.url)
     name = f"[{name}](<{url}>)" if url and ">" not in url else name
-    lines = [f"**{name}**, {verdict} (score {suspect.score:.1f}), {_time(suspect.at)}"]
+    sure = f" ({suspect.percent})" if suspect.percent else ""
+    lines = [f"**{name}**, {suspect.standing}{sure}, {_time(suspect.at)}"]
     lines += [f"by {_safe(suspect.author)}: {_safe(suspect.title)}"] if suspect.author else []
     lines += [
         f"- {'for' if r.weight > 0 else 'against'} ({r.weight:+.1f}): {_safe(r.text or r.why)}"

@@ -39,7 +39,9 @@ class Suspect(msgspec.Struct):
     version: str
     at: datetime
     score: float
+    probability: float
     verdict: Literal["", "confirmed", "refuted"]
+    standing: Literal["confirmed", "refuted", "suspected", "possible", "cleared"]
     title: str
     author: str
     url: str
@@ -77,6 +79,7 @@ class Incident(msgspec.Struct):
     truncated: int
     opened_at: datetime | None
     started_at: datetime | None
+    onset: datetime | None
     updated_at: datetime | None
     acknowledged_at: datetime | None
     acknowledged_by: str
@@ -136,11 +139,26 @@ class Decisions(msgspec.Struct):
     decisions: list[Decision]
 
 
+class Likely(msgspec.Struct):
+    """How likely a deploy (``<service>/<id>``) was thought to be the cause."""
+
+    deploy: str
+    probability: float
+
+
+class Assessment(msgspec.Struct):
+    """What was thought of the suspects at some moment, the likeliest first."""
+
+    at: datetime
+    suspects: list[Likely]
+
+
 class IncidentWhole(Incident):
-    """An incident with all that is known of it."""
+    """An incident with all that is known of it; ``assessments``: the first and the latest."""
 
     annotations: dict[str, str]
     suspects: list[Suspect]
+    assessments: list[Assessment]
     why: list[Reason]
     alerts: list[Alert]
     timeline: list[Entry]

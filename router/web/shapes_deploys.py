@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from router.decide.lineage import Kind
 from router.model.events import DeployPhase
 from router.model.incidents import State
 
@@ -35,11 +36,49 @@ class Deploys(msgspec.Struct):
     deploys: list[Deploy]
 
 
+class Source(msgspec.Struct):
+    """Who told of a step, in which phase, and when that was."""
+
+    teller: str
+    phase: DeployPhase
+    at: datetime
+
+
+class Undone(msgspec.Struct):
+    """When another version took over; ``rollback``: it had served before. ``by`` is "" where nobody says."""
+
+    at: datetime
+    by: str
+    rollback: bool
+
+
+class Promotion(msgspec.Struct):
+    """A deploy of the same version into another environment."""
+
+    id: str
+    environment: str
+    at: datetime
+
+
+class Part(msgspec.Struct):
+    """An incident of a problem; ``told``: its people have been told of it by itself."""
+
+    incident: str
+    title: str
+    service: str
+    team: str
+    severity: str
+    open: bool
+    told: bool
+    opened_at: datetime
+
+
 class Step(msgspec.Struct):
     """One of the five steps of a blue-green deploy; ``at`` null where nobody told of it."""
 
     step: Literal["deploy_green", "test_green", "switch_traffic", "monitor", "clean_up_blue"]
     at: datetime | None
+    sources: list[Source]
 
 
 class Blame(msgspec.Struct):
@@ -53,9 +92,17 @@ class Blame(msgspec.Struct):
 
 
 class DeployWhole(Deploy):
-    """A deploy with its steps, and the incidents that suspect it, the likeliest first."""
+    """A deploy with its steps and what became of it, and the incidents that suspect it, the likeliest first.
 
+    ``problem``: the incidents that are blamed on it, open ones first.
+    """
+
+    kind: Kind
     steps: list[Step]
+    undone: Undone | None
+    promotions: list[Promotion]
+    disagreements: list[str]
+    problem: list[Part]
     suspected_by: list[Blame]
 
 

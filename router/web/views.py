@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from router.decide.senders import Noted
+    from router.model.blames import Blame
     from router.model.deploys import Change, Deploy
     from router.model.events import Alert
     from router.model.incidents import Entry, Incident, Suspect
@@ -33,6 +34,7 @@ def incident(head: Incident) -> dict[str, Any]:
         "truncated": head.truncated,
         "opened_at": head.opened_at,
         "started_at": head.starts_at,
+        "onset": head.onset,
         "updated_at": head.updated_at,
         "acknowledged_at": head.acknowledged_at,
         "acknowledged_by": head.acknowledged_by,
@@ -56,6 +58,13 @@ def incident_whole(head: Incident, alerts: Sequence[Alert], timeline: Sequence[E
     return incident(head) | {
         "annotations": head.annotations,
         "suspects": [suspect(s) for s in head.suspects],
+        "assessments": [
+            {
+                "at": each.at,
+                "suspects": [{"deploy": s.key, "probability": s.probability} for s in each.suspects],
+            }
+            for each in head.assessments
+        ],
         "why": [{"why": r.why, "text": r.text} for r in head.why],
         "alerts": [
             {
@@ -88,7 +97,9 @@ def suspect(s: Suspect) -> dict[str, Any]:
         "version": s.version,
         "at": s.at,
         "score": s.score,
+        "probability": s.probability,
         "verdict": s.verdict,
+        "standing": s.standing,
         "title": s.title,
         "author": s.author,
         "url": s.url,
@@ -144,6 +155,20 @@ def deploy(d: Deploy) -> dict[str, Any]:
         "images": d.images,
         "config_revision": d.config_revision,
         "facts": d.facts,
+    }
+
+
+def blame(b: Blame) -> dict[str, Any]:
+    """Return an incident that is blamed on a deploy, as its ledger knows it."""
+    return {
+        "incident": b.incident,
+        "title": b.title,
+        "service": b.service,
+        "team": b.team,
+        "severity": b.severity,
+        "open": b.open,
+        "told": b.told,
+        "opened_at": b.at,
     }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from router.decide import placing
 from router.decide.decision import Decision, Snapshot
 from router.model import codec
+from router.model.blames import Blamed, Experienced
 from router.model.events import Begun, Doubt, ServiceDeploy, Settled
 from router.ports import Batch, GroupChange, GroupRecord
 from router.work.partition import Partition, timer_name
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def ledger_key(event: Event) -> str | None:
     """Return the service key of an event that is about a ledger, None where it is about a group."""
-    if isinstance(event, ServiceDeploy):
+    if isinstance(event, ServiceDeploy | Experienced | Blamed):
         return event.key
     if isinstance(event, Settled | Begun | Doubt) and event.generation == 0:
         return event.group
@@ -60,6 +61,8 @@ def apply(partition: Partition, key: str, decision: Decision, batch: Batch) -> d
         for (inhibitor, alert), target in decision.inhibits.items()
     }
     batch.inhibits |= changed
+    if decision.onset is not None:
+        batch.onsets.append(decision.onset)
     _group(partition, key, decision, batch)
     return changed
 

@@ -120,8 +120,7 @@ class Engine:
 
     async def post(self, partition: int, event: Event) -> bool:
         """Hand in an event from within; True once it is committed, False where it never will be."""
-        mine = self.partitions.get(partition)
-        if mine is None:
+        if (mine := self.partitions.get(partition)) is None:
             return False
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         mine.internal.append(Internal(event, done))
@@ -129,9 +128,13 @@ class Engine:
         self._hurry.set()
         return await done
 
+    def nudge(self) -> None:
+        """Look at the time again: for who drives the clock by hand."""
+        self._wake.set()
+
     def _silences_changed(self) -> None:
         self._all_again = True
-        self._wake.set()
+        self.nudge()
 
     def _keys_ended(self, keys: Iterable[str]) -> None:
         """Look again at what these keys muted."""
@@ -294,8 +297,8 @@ class Engine:
                 seen = applying.snapshot(r.partition, w.key, w.event, ledgers, self._lookout.outlook)
                 decision = deciding.decide(w.event, seen, book, now)
                 changed = applying.apply(r.partition, w.key, decision, r.batch)
-                if changed:
-                    self._lookout.apply(r.partition.number, changed)
+                self._lookout.apply(r.partition.number, changed, decision.onset)
+                self._metrics.judged(decision.judged)
                 r.onward += decision.onward
                 if isinstance(w.event, Review) or w.key in r.partition.muted or decision.mutes:
                     r.partition.note_muted(w.key)
@@ -307,8 +310,7 @@ class Engine:
                 continue
             for reason in decision.why:
                 whys[reason.why] += 1
-        for why, n in whys.items():
-            self._metrics.decisions.labels(why).inc(n)
+        self._metrics.decided_for(whys)
 
     def _finish_round(self, r: Round) -> None:
         """Acknowledge what was decided, and drop the wake-ups that came."""

@@ -6,7 +6,8 @@ second. Whoever is concerned by a change is told which keys inhibit no more, or 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -18,12 +19,15 @@ from router.model.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from router.model.blames import Onset
     from router.model.silences import Silence
     from router.ports import Clock, Surroundings
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
+#: How much of what was read is read again: clocks of processes differ, and a commit takes its time.
+_OVERLAP: Final = timedelta(seconds=30)
 
 
 class Lookout:
@@ -36,6 +40,7 @@ class Lookout:
         self._fields: dict[int, dict[str, str]] = {}  # per partition, as stored
         self._by_key: dict[str, dict[str, bool]] = {}
         self.outlook = Outlook(inhibitors=self._by_key)
+        self._heard = False
         self.owned: Callable[[int], bool] = lambda _: False
         self.silences_changed: Callable[[], None] = lambda: None
         self.keys_ended: Callable[[Iterable[str]], None] = lambda _: None
@@ -54,8 +59,12 @@ class Lookout:
         raw = await self._shared.silences()
         if raw != self._raw:
             self._raw = raw
-            self.outlook = Outlook(surroundings.silences(_decoded(raw)), self._by_key)
+            onsets = self.outlook.onsets
+            self.outlook = Outlook(surroundings.silences(_decoded(raw)), self._by_key, onsets)
             self.silences_changed()
+        since = self._clock.now() - _OVERLAP if self._heard else None
+        self._heard = True
+        self.outlook.onsets.add(await self._shared.onsets(since))
         counts = await self._shared.inhibitor_counts()
         foreign = [
             p
@@ -71,8 +80,12 @@ class Lookout:
         for number, fields in (await self._shared.inhibitors([partition])).items():
             self._replace(number, fields)
 
-    def apply(self, partition: int, changes: Mapping[str, str | None]) -> None:
+    def apply(self, partition: int, changes: Mapping[str, str | None], onset: Onset | None = None) -> None:
         """Take what a decision in one of our partitions changes, before it is committed."""
+        if onset is not None:
+            self.outlook.onsets.add([onset])
+        if not changes:
+            return
         fields = self._fields.setdefault(partition, {})
         ended: list[str] = []
         for name, value in changes.items():

@@ -8,6 +8,7 @@ newer commit.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from router.decide import engine as deciding
@@ -19,6 +20,7 @@ from router.work.rounds import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from router.model.deploys import Ledger
     from router.ports import Clock, Store
@@ -32,7 +34,7 @@ MOST_GROUPS = 20_000
 #: Ledgers kept: each may hold thirty deploys.
 MOST_LEDGERS = 2_000
 #: How old another partition's ledger may be when an incident opens; a notice follows every change anyway.
-LEDGER_TTL_S = 1.0
+LEDGER_TTL = timedelta(seconds=1)
 
 
 class Memory:
@@ -40,7 +42,7 @@ class Memory:
 
     def __init__(self, store: Store, book: Callable[[], Rulebook], clock: Clock) -> None:
         self._store, self._book, self._clock = store, book, clock
-        self._foreign: dict[str, tuple[float, Ledger | None]] = {}
+        self._foreign: dict[str, tuple[datetime, Ledger | None]] = {}
 
     async def expand(self, rounds: list[Round]) -> None:
         """A notice becomes one piece of work for each open group that it may concern."""
@@ -52,7 +54,7 @@ class Memory:
             for w, pending in notices:
                 assert isinstance(w.event, DeployNoticed)  # noqa: S101  filtered above
                 self._foreign.pop(w.event.service, None)
-                services = [w.event.service, *self._book().dependents(w.event.service)]
+                services = [w.event.service, *self._book().callers(w.event.service)]
                 groups = await self._store.open_groups(r.partition.number, services)
                 r.work += [(Work(g, w.event), pending) for g in groups]
 
@@ -75,7 +77,7 @@ class Memory:
 
     async def load_ledgers(self, rounds: list[Round], owned: Mapping[int, Partition]) -> dict[str, Ledger]:
         """Return by service the ledgers in which suspects may be looked for."""
-        book, now = self._book(), self._clock.monotonic()
+        book, now = self._book(), self._clock.now()
         wanted: set[str] = set()
         for r in rounds:
             for w, _ in r.work:
@@ -91,7 +93,7 @@ class Memory:
             mine = owned.get(number)
             if mine is not None and key in mine.ledgers:
                 self._foreign[service] = (now, mine.ledgers[key])
-            elif service not in self._foreign or now - self._foreign[service][0] > LEDGER_TTL_S:
+            elif service not in self._foreign or abs(now - self._foreign[service][0]) > LEDGER_TTL:
                 missing[key], names[key] = number, service
         found = await self._store.ledgers(missing)
         for key, service in names.items():

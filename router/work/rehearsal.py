@@ -107,7 +107,8 @@ class Rehearsal:
     def silence(self, silence: Silence) -> None:
         """Put a silence in force, or change the one of its id."""
         self._silences[silence.id] = silence
-        self._outlook = Outlook(surroundings.silences(self._silences.values()), self._by_key)
+        onsets = self._outlook.onsets
+        self._outlook = Outlook(surroundings.silences(self._silences.values()), self._by_key, onsets)
         reviews.some(self._partition, [h.group for h in self.incidents() if h.state.open])
         self._calm()
 
@@ -181,7 +182,7 @@ class Rehearsal:
         """A notice becomes one piece of work for each open group that it may concern."""
         if not isinstance(event, DeployNoticed):
             return [(Work(key_of(event), event), None)]
-        services = {event.service, *self.book.dependents(event.service)}
+        services = {event.service, *self.book.callers(event.service)}
         found = [h.group for h in self.incidents() if h.state.open and h.service in services]
         return [(Work(group, event), None) for group in found]
 
@@ -198,6 +199,8 @@ class Rehearsal:
         seen = applying.snapshot(self._partition, w.key, w.event, ledgers, self._outlook)
         decision = deciding.decide(w.event, seen, self.book, self.now)
         self._inhibit(applying.apply(self._partition, w.key, decision, r.batch))
+        if decision.onset is not None:
+            self._outlook.onsets.add([decision.onset])
         r.onward += decision.onward
         if isinstance(w.event, Review) or w.key in self._partition.muted or decision.mutes:
             self._partition.note_muted(w.key)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from router.model.events import DeployNoticed, Event, GroupAlerts, ServiceDeploy, Unread
+from router.model.blames import Blamed, Experienced
+from router.model.events import DeployNoticed, Event, ServiceDeploy, Unread
 from router.ports import Batch
 
 if TYPE_CHECKING:
+    from router.decide.decision import Onward
     from router.work.partition import Internal, Partition, Pending
 
 
@@ -32,7 +34,7 @@ class Round:
     work: list[tuple[Work, Pending | None]] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
     batch: Batch = field(default_factory=Batch)
-    onward: list[GroupAlerts] = field(default_factory=list)
+    onward: list[Onward] = field(default_factory=list)
     count: int = 0
 
 
@@ -40,7 +42,7 @@ def key_of(event: Event) -> str:
     """Return the group or service key that an event is about; "" for a notice and what is unread."""
     if isinstance(event, DeployNoticed | Unread):
         return ""
-    return event.key if isinstance(event, ServiceDeploy) else event.group
+    return event.key if isinstance(event, ServiceDeploy | Experienced | Blamed) else event.group
 
 
 def finish(r: Round, *, done: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -314,7 +315,7 @@ class Room:
             rules,
             Silences(MemorySurroundings(), self.reader, self.clock, self.lookout.refresh),
             Reconciliation(MemorySurroundings()),
-            Deploys(self.reader, self.door, self.clock),
+            Deploys(self.reader, self.door, self.clock, lambda: timedelta(minutes=2)),
         ]
         tokens = [(token, frozenset(self.scopes.get(token, Scope))) for token in self.tokens]
         api = Api(self.reader, self.tap, parts, lambda: rules.banner, Access(tokens, self.open_))

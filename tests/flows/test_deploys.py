@@ -101,7 +101,7 @@ async def test_alert_older_than_the_switch_clears_the_deploy(c: Client) -> None:
 
 
 async def test_dependency_is_suspected_for_its_dependents(c: Client) -> None:
-    """A deploy of a dependency named in the catalogue is suspected for the service that needs it."""
+    """A deploy of a dependency is named as possible; it is suspected once that is seen to fail itself."""
     story = Story(NOW)
     deliveries = [d for d in story.deploy() if d.kind == "gitlab"]
     for d in deliveries:
@@ -110,8 +110,11 @@ async def test_dependency_is_suspected_for_its_dependents(c: Client) -> None:
     await c.post("/webhooks/alertmanager", body(alert(at=NOW - timedelta(minutes=1))))
     await wait_for(c.settled, "all is told")
     (incident,) = await c.incidents()
-    assert incident["suspect"]["service"] == "customer-service"
-    assert "dependency" in {r["why"] for r in incident["suspect"]["for"]}
+    _, whole = await c.get(f"/api/v1/incidents/{incident['id']}")
+    (first,) = whole["suspects"]
+    assert (first["service"], first["standing"]) == ("customer-service", "possible")
+    assert "dependency" in {r["why"] for r in first["for"]}
+    assert "deployed_service_is_well" in {r["why"] for r in first["against"]}
 
 
 async def test_other_environment_is_not_suspected(c: Client) -> None:

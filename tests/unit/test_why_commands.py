@@ -178,7 +178,7 @@ async def test_an_incident_that_nothing_is_wrong_with() -> None:
     assert lines[:4] == [
         f"incident {ID} is triggered (rulebook b0)",
         "  2026-03-01T10:03:00Z  3 alerts fire",
-        "suspected: payment-service 1.42.0 (99%)",
+        "suspected: payment-service 1.42.0 (100%)",
         "  +2.0 same service in prod",
     ]
     assert "  -0.5 1 other deploys compete" in lines
@@ -212,7 +212,7 @@ async def test_an_incident_that_waits_and_is_held(tmp_path: Path) -> None:
         f"looked at again at {at}",
         "muted: maintenance window move",
         f"held by warnings for prod/1.42.0/1 until {at}",
-        "cleared: payment-service 1.42.0 (5%)",
+        "possible: payment-service 1.42.0 (12%)",
         "  -2.0 same_service",
         "notify e: told, after 0s",
         "notify d: not told, after 15m",

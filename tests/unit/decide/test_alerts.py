@@ -495,7 +495,7 @@ def test_late_deploy_gives_an_open_incident_its_suspect() -> None:
     assert Why.SUSPECT_FOUND in words(out)
     assert world.head.suspects[0].deploy_id == "prod/1.0/1"
     assert world.target().due
-    out = world.does(DeployNoticed("shop", "n2"), 3)
+    out = world.does(DeployNoticed("shop", "n2"), 2)
     assert (out.incident, out.why) == (None, [])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from router.decide import deploys, engine, joining, suspects
+from router.decide import deploys, engine, joining, suspects, versions
 from router.decide.decision import Decision, Snapshot
 from router.model.deploys import Deploy, Ledger
 from router.model.events import DeployNoticed, DeployPhase, DeployReport, OriginKind, ServiceDeploy
@@ -121,7 +121,7 @@ def test_a_switch_before_the_onset_is_suspected() -> None:
     g = incident(ledger)
     top = suspects.prime(g.head.suspects)
     assert top is not None
-    assert reasons(g) == {Why.SAME_SERVICE, Why.SWITCHED_BEFORE_ONSET}
+    assert {Why.SAME_SERVICE, Why.SWITCHED_BEFORE_ONSET} <= reasons(g)
 
 
 def test_an_onset_before_the_switch_clears_it() -> None:
@@ -131,11 +131,11 @@ def test_an_onset_before_the_switch_clears_it() -> None:
     assert suspects.prime(g.head.suspects) is None
     assert Why.ONSET_BEFORE_SWITCH in reasons(g)
     near, _ = play(report(P.SWITCHED, 11))
-    assert suspects.prime(incident(near).head.suspects) is not None
+    assert incident(near).head.suspects[0].standing == "possible"
 
 
 def test_out_of_window_and_elsewhere_are_not_candidates() -> None:
-    """Two hours ago, or another environment, is no candidate at all."""
+    """More than two hours ago, or another environment, is no candidate at all."""
     old, _ = play(report(P.SWITCHED, -120))
     qa, _ = play(report(P.SWITCHED, 0, environment="qa"))
     assert incident(old).head.suspects == ()
@@ -175,7 +175,7 @@ def test_a_late_deploy_is_found_by_open_incidents() -> None:
     out = g.play(DeployNoticed("pay", "2"), 11)
     assert Why.SUSPECT_FOUND in {r.why for r in out.why}
     assert g.head.destinations["r/page/0"].want_version == g.head.revision
-    assert not g.play(DeployNoticed("pay", "3"), 12).why
+    assert not g.play(DeployNoticed("pay", "3"), 11).why
 
 
 def test_names_for_people() -> None:
@@ -183,5 +183,5 @@ def test_names_for_people() -> None:
     base = {"id": "i", "service": "s", "environment": "e", "phases": {}, "tellers": ()}
     assert Deploy(names=(SHA,), **base).name == SHA[:8]
     assert Deploy(names=("v1.2.3", SHA), **base).name == "v1.2.3"
-    assert suspects.same_version("v1.2.3", "1.2.3")
-    assert not suspects.same_version("abc", "abcdef0")
+    assert versions.same_version("v1.2.3", "1.2.3")
+    assert not versions.same_version("abc", "abcdef0")

@@ -119,7 +119,7 @@ def test_another_suspect_does_not_wait() -> None:
     world = World(book(group_interval=5))
     world.tells(alert(start=1), at=1)
     world.delivers_all()
-    world.seen = replace(world.seen, ledgers=ledgers(deploy(0)))
+    world.seen = replace(world.seen, ledgers=ledgers(deploy(-5)))
     world.does(DeployNoticed("shop", "e"), 2)
     assert due(world) == {CHAT: Want.TRIGGERED, PAGE: Want.TRIGGERED}
 
@@ -219,7 +219,7 @@ def test_a_step_asks_its_conditions() -> None:
     world.tells(alert(start=1), at=1)
     assert world.head.also == ()
     world.commands(CommandKind.ACKNOWLEDGE, 2)
-    world.seen = replace(world.seen, ledgers=ledgers(deploy(0)))
+    world.seen = replace(world.seen, ledgers=ledgers(deploy(-5)))
     out = world.does(DeployNoticed("shop", "e"), 3)
     assert world.head.also == ("leads",)
     assert any("suspect" in r.text for r in out.why if r.why is Why.INCIDENT_ESCALATED)

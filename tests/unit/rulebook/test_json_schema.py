@@ -127,7 +127,7 @@ maintenance_windows:
 deploy_holds: [{name: h, matchers: [a=b], lease: 5m, max: 30m}]
 flapping: {flips: 3, within: 30m, hold: 10m}
 labels: {severity: [a], service: [a], environment: [a], version: [a], team: [a], colour: [a]}
-attribution: {window: 1h, skew: 2m}
+attribution: {window: 1h, skew: 2m, for_default: 1m, for: {Slow: 5m}, gather: false}
 environments: {prod: [live], dev: }
 severities: {P1: critical}
 relabel_configs:

@@ -194,7 +194,7 @@ async def test_export_as_markdown_tells_the_story() -> None:
         "| Lasted | 30 min |",
         "| Acknowledged | 2026-03-01 10:05:00 UTC by ana |",
         "| Assigned to | bo |",
-        "suspected (score 5.5)",
+        "suspected (99%)",
         "- against (-0.5): 1 other deploys compete",
         "- 2026-03-01 10:03:00 UTC: acknowledged by ana (acknowledged, by slack)",
         "| 2026-03-01 10:03:00 UTC | fires |",

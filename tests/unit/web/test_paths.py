@@ -31,7 +31,7 @@ def test_documented_paths_are_the_applications() -> None:
         Rules(None, None, None, None),
         Silences(None, None, None, None),
         Reconciliation(None),
-        Deploys(None, None, None),
+        Deploys(None, None, None, None),
     ]
     api = Api(None, None, parts, str, Access([], open=True))
     app = make_app(

@@ -1,0 +1,60 @@
+"""What began to fail lately, wherever: the view of the whole fleet in which causes are told apart.
+
+A deploy's fault shows at what it deployed and at what calls that. Where services fail that have nothing
+to do with it, something else is the cause. ``work`` keeps the view up to date; what was opened less than
+:data:`SETTLED` ago is not looked at, so that every process, however many there are, judges by the same.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from router.model.blames import Onset
+
+#: How long until every process knows of an incident: the view is read about once a second.
+SETTLED: Final = timedelta(seconds=5)
+#: How long an onset is kept.
+KEPT: Final = timedelta(hours=2)
+#: Of each minute and environment; where more services fail at once, it is not one deploy of one of them.
+MOST: Final = 300
+_MINUTE_S: Final = 60
+
+
+class Onsets:
+    """Onsets by minute and environment; the same one told again changes nothing."""
+
+    def __init__(self) -> None:
+        self._minutes: dict[tuple[int, str], dict[str, Onset]] = {}
+        self._newest = 0
+
+    def add(self, found: Iterable[Onset]) -> None:
+        """Take onsets, and forget those that are too old."""
+        for one in found:
+            minute = int(one.at.timestamp()) // _MINUTE_S
+            here = self._minutes.setdefault((minute, one.environment), {})
+            if len(here) < MOST:
+                here.setdefault(one.incident, one)
+            if minute > self._newest:
+                self._newest = minute
+                self._forget()
+
+    def _forget(self) -> None:
+        oldest = self._newest - int(KEPT.total_seconds()) // _MINUTE_S
+        if len(self._minutes) > 1.2 * (self._newest - oldest):
+            self._minutes = {key: v for key, v in self._minutes.items() if key[0] >= oldest}
+
+    def around(self, environment: str, since: datetime, until: datetime, now: datetime) -> list[Onset]:
+        """Return what began between two moments, in order, as far as everybody knows of it by now."""
+        first, last = (int(at.timestamp()) // _MINUTE_S for at in (since, until))
+        found = [
+            one
+            for minute in range(first, last + 1)
+            for one in self._minutes.get((minute, environment), {}).values()
+            if since <= one.at <= until and one.opened + SETTLED <= now
+        ]
+        return sorted(found, key=lambda one: (one.at, one.incident))
