@@ -15,12 +15,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from router.decide import experience, lineage
+from router.decide.lineage import History
 from router.decide.versions import same_version
 from router.model.events import DeployPhase
 from router.model.reasons import Reason, Why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from router.model.blames import Onset
@@ -79,6 +81,21 @@ _OF_MACHINES: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Failing:
+    """Other services that began to fail around an onset.
+
+    ``first``, ``last``: when, by service. ``early``: before the onset, or with it. ``together``: close to
+    it; ``alike`` are those of them in which the same alert fires.
+    """
+
+    first: Mapping[str, datetime]
+    last: Mapping[str, datetime]
+    early: AbstractSet[str]
+    together: AbstractSet[str]
+    alike: AbstractSet[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One incident and what is known around it. ``ended``: when its last alert did, None while one fires."""
 
@@ -87,8 +104,18 @@ class Scene:
     now: datetime
     ended: datetime | None
     ledgers: Mapping[str, Ledger]
-    failing: Sequence[Onset]
+    failing: Failing
     book: Rulebook
+    histories: dict[tuple[str, str], History]
+
+    def history(self, deploy: Deploy) -> History:
+        """Return what served where a deploy went."""
+        key = (deploy.service, deploy.environment)
+        found = self.histories.get(key)
+        if found is None:
+            found = History(self.ledgers[deploy.service].deploys, deploy.environment)
+            self.histories[key] = found
+        return found
 
     @property
     def lasted(self) -> float:
@@ -105,18 +132,26 @@ def scene(
 ) -> Scene:
     """Return an incident with what is around it; its onset must be known."""
     onset = head.onset or head.starts_at or now
-    failing = [
-        one
-        for one in around(onset - CALLEE_FIRST, onset + TOGETHER)
-        if one.service != head.service and one.service
-    ]
-    return Scene(head, onset, now, head.ended_at, ledgers, failing, book)
+    found = around(onset - CALLEE_FIRST, onset + TOGETHER)
+    failing = _failing([one for one in found if one.service not in {head.service, ""}], onset, head.alert)
+    return Scene(head, onset, now, head.ended_at, ledgers, failing, book, {})
+
+
+def _failing(found: Sequence[Onset], onset: datetime, alert: str) -> Failing:
+    """Return what else fails, arranged; ``found`` is in order."""
+    close = [one for one in found if abs(one.at - onset) <= TOGETHER]
+    return Failing(
+        first={one.service: one.at for one in reversed(found)},
+        last={one.service: one.at for one in found},
+        early={one.service for one in found if one.at <= onset + timedelta(minutes=1)},
+        together={one.service for one in close},
+        alike={one.service for one in close if one.alert == alert},
+    )
 
 
 def of(deploy: Deploy, hops: int, at: datetime, s: Scene, *, served: bool) -> list[Reason]:
     """Return the reasons for and against a deploy that took effect (or was under way) at ``at``."""
     minutes = (s.onset - at).total_seconds() / 60
-    deploys = s.ledgers[deploy.service].deploys
     found = [*_kinship(deploy, hops, s), _timing(deploy, minutes, s, served=served)]
     if found[-1].why is Why.ONSET_BEFORE_SWITCH:
         return found
@@ -132,7 +167,7 @@ def of(deploy: Deploy, hops: int, at: datetime, s: Scene, *, served: bool) -> li
         _others(deploy, s),
     ]
     found += [r for r in maybe if r is not None]
-    found += _lineage(deploy, deploys, s) if served else []
+    found += _lineage(deploy, s) if served else []
     if not any(r.why in {Why.CURED_BY_ROLLBACK, Why.ROLLED_BACK_MEANWHILE} for r in found):
         found.append(_restart(minutes, sum(r.weight for r in found), s))
     return found
@@ -159,14 +194,23 @@ def _kinship(deploy: Deploy, hops: int, s: Scene) -> list[Reason]:
     return found
 
 
+def prior(hops: int, minutes: float, book: Rulebook) -> float:
+    """Return what kinship and time alone weigh, for a first choice among many."""
+    before = minutes < -book.attribution.skew.total_seconds() / 60
+    return _KIN[hops] + (_BEFORE if before else _by_time(minutes, book))
+
+
+def _by_time(minutes: float, book: Rulebook) -> float:
+    window = book.attribution.window.total_seconds() / 60
+    whole = (_SOON ** (1 - _TAIL) - (window + _SOON) ** (1 - _TAIL)) / (_TAIL - 1)
+    return round(math.log(window / whole) - _TAIL * math.log(max(0.0, minutes) + _SOON), 2)
+
+
 def _timing(deploy: Deploy, minutes: float, s: Scene, *, served: bool) -> Reason:
-    skew = s.book.attribution.skew.total_seconds() / 60
-    if minutes < -skew:
+    if minutes < -s.book.attribution.skew.total_seconds() / 60:
         text = f"the alert began {words(timedelta(minutes=-minutes))} before the deploy took effect"
         return Reason(Why.ONSET_BEFORE_SWITCH, text, _BEFORE)
-    window = s.book.attribution.window.total_seconds() / 60
-    whole = (_SOON ** (1 - _TAIL) - (window + _SOON) ** (1 - _TAIL)) / (_TAIL - 1)
-    weight = round(math.log(window / whole) - _TAIL * math.log(max(0.0, minutes) + _SOON), 2)
+    weight = _by_time(minutes, s.book)
     when = words(timedelta(minutes=max(minutes, -minutes))) if minutes >= 0 else "moments"
     if not served:
         text = f"the deploy was under way since {when} before the alert"
@@ -261,16 +305,15 @@ def _own_health(deploy: Deploy, hops: int, at: datetime, s: Scene) -> Reason | N
 
 
 def _fails(deploy: Deploy, at: datetime, s: Scene) -> bool:
-    since = at - s.book.attribution.skew
-    return any(one.service == deploy.service and one.at >= since for one in s.failing)
+    last = s.failing.last.get(deploy.service)
+    return last is not None and last >= at - s.book.attribution.skew
 
 
 def _callers(deploy: Deploy, hops: int, at: datetime, s: Scene) -> Reason | None:
     """Weigh that others fail which have what was deployed in common, where that itself seems well."""
     if not hops or _fails(deploy, at, s):
         return None
-    callers = s.book.callers(deploy.service)
-    found = {one.service for one in s.failing if one.service in callers}
+    found = s.failing.last.keys() & s.book.callers(deploy.service).keys()
     if not found:
         return None
     text = f"{_count(len(found), 'service')} that call {deploy.service} fail, too"
@@ -279,32 +322,24 @@ def _callers(deploy: Deploy, hops: int, at: datetime, s: Scene) -> Reason | None
 
 def _callee(deploy: Deploy, s: Scene) -> Reason | None:
     """Weigh that what the failing service calls began to fail first, and not by this deploy."""
-    callees, callers = s.book.callees(s.head.service), s.book.callers(deploy.service)
-    until = s.onset + timedelta(minutes=1)
-    for one in s.failing:
-        if one.service not in callees or one.service == deploy.service or one.at > until:
-            continue
-        if one.service not in callers:
-            text = f"{one.service}, which it calls, began to fail at {one.at:%H:%M}"
-            return Reason(Why.CALLEE_FAILS, text, _CALLEE)
-    return None
+    early = s.failing.early & s.book.callees(s.head.service).keys()
+    early -= s.book.callers(deploy.service).keys()
+    early.discard(deploy.service)
+    if not early:
+        return None
+    first = min(early, key=lambda name: (s.failing.first[name], name))
+    text = f"{first}, which it calls, began to fail at {s.failing.first[first]:%H:%M}"
+    return Reason(Why.CALLEE_FAILS, text, _CALLEE)
 
 
 def _others(deploy: Deploy, s: Scene) -> Reason | None:
     """Weigh that services fail at the same time which this deploy cannot reach."""
-    reached, callees = s.book.callers(deploy.service), s.book.callees(s.head.service)
-    others = [
-        one
-        for one in s.failing
-        if one.service != deploy.service
-        and one.service not in reached
-        and one.service not in callees
-        and abs(one.at - s.onset) <= TOGETHER
-    ]
-    names = {one.service for one in others}
+    names = s.failing.together - s.book.callers(deploy.service).keys()
+    names -= s.book.callees(s.head.service).keys()
+    names.discard(deploy.service)
     if not names:
         return None
-    alike = any(one.alert == s.head.alert for one in others)
+    alike = not names.isdisjoint(s.failing.alike)
     weight = round(_OTHERS[min(len(_OTHERS) - 1, len(names))] + (_SAME_ALERT if alike else 0), 2)
     text = f"{_count(len(names), 'service')} that it cannot have broken began to fail at the same time"
     return Reason(Why.OTHERS_FAIL_TOO, text, weight)
@@ -313,11 +348,12 @@ def _others(deploy: Deploy, s: Scene) -> Reason | None:
 # --- what became of the deploy ----------------------------------------------------------------------
 
 
-def _lineage(deploy: Deploy, deploys: Sequence[Deploy], s: Scene) -> list[Reason]:
+def _lineage(deploy: Deploy, s: Scene) -> list[Reason]:
     found = []
-    if not lineage.is_flag(deploy) and lineage.goes_back(deploy, deploys):
+    history = s.history(deploy)
+    if not lineage.is_flag(deploy) and history.goes_back(deploy):
         found.append(Reason(Why.IS_A_ROLLBACK, "it went back to what had served before", _IS_A_ROLLBACK))
-    undone = lineage.undone(deploy, deploys)
+    undone = history.undone(deploy)
     if undone is None or undone.at > (s.ended or s.now) + timedelta(minutes=1):
         if s.ended is not None:
             found.append(Reason(Why.ENDED_BY_ITSELF, "it ended, and the deploy serves on", _BY_ITSELF))

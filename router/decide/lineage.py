@@ -15,12 +15,13 @@ from router.decide.versions import same_version
 from router.model.events import DeployPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from router.model.deploys import Deploy
 
 
+_HEX: Final = frozenset("0123456789abcdef")
 #: Tellers see a step at different moments; further apart they do not mean the same.
 APART: Final = timedelta(minutes=5)
 
@@ -43,57 +44,70 @@ class Undone(NamedTuple):
     back: bool
 
 
-def undone(deploy: Deploy, deploys: Sequence[Deploy]) -> Undone | None:
-    """Return what ended a deploy's service, None while it serves (or never did)."""
-    served = effect(deploy)
-    told = deploy.phases.get(DeployPhase.ROLLED_BACK)
-    found = [Undone(told, "", back=True)] if told is not None else []
-    if served is not None:
-        for other in deploys:
-            at = effect(other)
-            if (
-                at is not None
-                and at > served
-                and other.environment == deploy.environment
-                and not is_flag(other)
-                and not alike(other, deploy)
-            ):
-                found.append(Undone(at, other.name, back=_served_before(other, deploys, served)))
-    return min(found, key=lambda u: u.at, default=None)
+class History:
+    """What served in one environment of a service, in order; made once, then asked for each deploy."""
+
+    def __init__(self, deploys: Iterable[Deploy], environment: str) -> None:
+        found = [
+            (at, d, _beginnings(d))
+            for d in deploys
+            if d.environment == environment and (at := effect(d)) is not None and not is_flag(d)
+        ]
+        found.sort(key=lambda each: (each[0], each[1].id))
+        self._served = found
+
+    def undone(self, deploy: Deploy) -> Undone | None:
+        """Return what ended a deploy's service, None while it serves (or never did)."""
+        told = deploy.phases.get(DeployPhase.ROLLED_BACK)
+        back = Undone(told, "", back=True) if told is not None else None
+        served = effect(deploy)
+        if served is None:
+            return back
+        mine = _beginnings(deploy)
+        for at, other, theirs in self._served:
+            if at > served and (mine.isdisjoint(theirs) or not alike(other, deploy)):
+                if back is not None and back.at <= at:
+                    return back
+                before = any(
+                    not theirs.isdisjoint(keys) and alike(d, other)
+                    for when, d, keys in self._served
+                    if when < served
+                )
+                return Undone(at, other.name, back=before)
+        return back
+
+    def goes_back(self, deploy: Deploy) -> bool:
+        """Return whether a deploy brought back a version that another one had replaced."""
+        mine, before = _beginnings(deploy), self._before(deploy)
+        if not before or alike(before[-1][0], deploy):
+            return False
+        return any(not mine.isdisjoint(keys) and alike(d, deploy) for d, keys in before[:-1])
+
+    def config_only(self, deploy: Deploy) -> bool:
+        """Return whether it changed the configuration and left the version as it was."""
+        before = self._before(deploy)
+        last = before[-1][0] if before and deploy.config_revision else None
+        return (
+            last is not None
+            and alike(last, deploy)
+            and last.config_revision not in {"", deploy.config_revision}
+        )
+
+    def _before(self, deploy: Deploy) -> list[tuple[Deploy, frozenset[str]]]:
+        at = effect(deploy) or min(deploy.phases.values())
+        return [(d, keys) for when, d, keys in self._served if when < at and d is not deploy]
+
+
+def _beginnings(deploy: Deploy) -> frozenset[str]:
+    """Return how its names begin; two versions that have none of these in common are not the same."""
+    names = [name.lower().removeprefix("v") for name in deploy.names]
+    return frozenset(name[:7] if len(name) >= 7 and _HEX.issuperset(name) else name for name in names)
 
 
 def alike(one: Deploy, other: Deploy) -> bool:
     """Return whether two deploys are of one version."""
-    return any(same_version(a, b) for a in one.names for b in other.names)
-
-
-def _served_before(deploy: Deploy, deploys: Sequence[Deploy], before: datetime) -> bool:
-    """Return whether the same version had served before that moment."""
-    return any(
-        d is not deploy and (at := effect(d)) is not None and at < before and alike(d, deploy)
-        for d in deploys
-        if d.environment == deploy.environment
-    )
-
-
-def goes_back(deploy: Deploy, deploys: Sequence[Deploy]) -> bool:
-    """Return whether a deploy brought back a version that another one had replaced."""
-    at = effect(deploy)
-    if at is None:
-        return False
-    before = [
-        (served, d)
-        for d in deploys
-        if d is not deploy
-        and d.environment == deploy.environment
-        and not is_flag(d)
-        and (served := effect(d)) is not None
-        and served < at
-    ]
-    if not before:
-        return False
-    last = max(before, key=lambda each: each[0])[1]
-    return not alike(last, deploy) and any(alike(d, deploy) for _, d in before)
+    left, right = one.names, other.names
+    return any(a in right for a in left) or any(same_version(a, b) for a in left for b in right)
 
 
 def is_flag(deploy: Deploy) -> bool:
@@ -105,29 +119,12 @@ def kind(deploy: Deploy, deploys: Sequence[Deploy]) -> Kind:
     """Return what a deploy is."""
     if is_flag(deploy):
         return Kind.FLAG
-    if goes_back(deploy, deploys):
+    history = History(deploys, deploy.environment)
+    if history.goes_back(deploy):
         return Kind.ROLLBACK
     if any("hotfix" in text.lower() for text in (deploy.ref, deploy.title, deploy.facts.get("labels", ""))):
         return Kind.HOTFIX
-    return Kind.CONFIG if _config_only(deploy, deploys) else Kind.DEPLOY
-
-
-def _config_only(deploy: Deploy, deploys: Sequence[Deploy]) -> bool:
-    """Return whether it changed the configuration and left the version that served before it as it was."""
-    at = effect(deploy) or min(deploy.phases.values())
-    before = [
-        (served, d)
-        for d in deploys
-        if d is not deploy
-        and d.environment == deploy.environment
-        and not is_flag(d)
-        and (served := effect(d)) is not None
-        and served < at
-    ]
-    if not before or not deploy.config_revision:
-        return False
-    last = max(before, key=lambda each: each[0])[1]
-    return alike(last, deploy) and last.config_revision not in {"", deploy.config_revision}
+    return Kind.CONFIG if history.config_only(deploy) else Kind.DEPLOY
 
 
 def disagreements(deploy: Deploy, skew: timedelta) -> list[str]:

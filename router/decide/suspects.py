@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from router.decide import evidence
-from router.decide.joining import effect
 from router.model.events import DeployPhase
 from router.model.incidents import Assessment, Incident, Likely, Suspect, Verdict
 from router.model.reasons import Reason, Why
@@ -35,10 +34,14 @@ if TYPE_CHECKING:
 
 #: At most this many candidates are kept with an incident.
 KEEP: Final = 3
+#: Of more candidates, these are weighed in full: the likeliest by who calls whom and when alone.
+MOST_WEIGHED: Final = 8
 #: At most this many judgements are kept with an incident: the first one, and the latest.
 KEEP_ASSESSMENTS: Final = 16
 #: When a judgement is made anew, after the incident opened, where there are candidates.
 AGAIN: Final = tuple(timedelta(minutes=n) for n in (1, 3, 5, 8, 12, 20, 30, 60))
+_SWITCHED: Final = DeployPhase.SWITCHED
+_LIVE: Final = DeployPhase.LIVE
 _ORDER: Final[dict[str, int]] = {phase.value: n for n, phase in enumerate(DeployPhase)}
 #: Who looked knows more than all that can be weighed.
 _SAID: Final = {True: (Why.DEPLOY_CONFIRMED, 20.0), False: (Why.DEPLOY_REFUTED, -20.0)}
@@ -124,6 +127,9 @@ def find(head: Incident, seen: Snapshot, book: Rulebook, now: datetime) -> tuple
     ]
     if not near:
         return ()
+    if len(near) > MOST_WEIGHED:  # what is far away in calls and time would not be named anyway
+        near.sort(key=lambda each: -evidence.prior(each[1], (onset - each[2]).total_seconds() / 60, book))
+        del near[MOST_WEIGHED:]
     environment = head.environment
 
     def around(since: datetime, until: datetime) -> list[Onset]:
@@ -142,13 +148,15 @@ def _near(
 ) -> list[tuple[Deploy, datetime, bool]]:
     """Return what was deployed around the onset: the deploy, when it took effect, and whether it has."""
     limits = book.attribution
-    until = onset + limits.skew
+    until, oldest = onset + limits.skew, onset - limits.window
     found = []
     for deploy in ledger.deploys:
-        # Asked of every deploy in the ledger: no call that can be spared.
+        phases = deploy.phases
+        if max(phases.values()) < oldest:
+            break  # the newest come first
         if environment and deploy.environment != environment and deploy.environment:
             continue
-        at = effect(deploy)
+        at = phases.get(_SWITCHED) or phases.get(_LIVE)
         served = at is not None
         if at is None:
             at = _under_way(deploy, until)

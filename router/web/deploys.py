@@ -127,7 +127,7 @@ class Deploys:
             raise Rejected(404, "unknown_deploy", text)
         page = await self._reader.incidents(include_closed=True, limit=500)
         deploys = ledger.deploys if ledger is not None else ()
-        undone = lineage.undone(found, deploys)
+        undone = lineage.History(deploys, found.environment).undone(found)
         return answer(
             views.deploy(found)
             | {

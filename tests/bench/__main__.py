@@ -15,10 +15,11 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import deciding, intake, memory, paging, processes, report, routing, starting
+from tests.bench import attributing, deciding, intake, memory, paging, processes, report, routing, starting
 
 SECTIONS = {
     "decide": deciding.measure,
+    "attribution": attributing.measure,
     "routing": routing.measure,
     "start": starting.measure,
     "paging": paging.measure,

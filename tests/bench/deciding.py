@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,13 +110,17 @@ def _alert(n: int, service: str, name: str = "HighErrorRate") -> Alert:
     return Alert(f"am:{name}{service}{n}", True, labels, annotations, NOW)
 
 
+def _sha(service: int, n: int) -> str:
+    return sha1(f"{service} {n}".encode(), usedforsecurity=False).hexdigest()
+
+
 def _ledgers(services: int, deploys: int) -> dict[str, Ledger]:
     out = {}
     for s in range(services):
         name = f"svc-{s}"
         told = tuple(
             Deploy(
-                id=f"prod/{n:040x}/1", service=name, environment="prod", names=(f"{n:040x}",),
+                id=f"prod/{n:040x}/1", service=name, environment="prod", names=(_sha(s, n),),
                 phases={"live": NOW - timedelta(minutes=1 + 20 * n)}, tellers=("gitlab",),
             )
             for n in range(deploys)

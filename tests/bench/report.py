@@ -60,6 +60,8 @@ BUDGETS = (
     Budget("decide, joining an incident, full router", "us/alert", _of("decide_join_us_full"), _const(100)),
     Budget("decide, opening: full router beside one service", "x", _OPENING, _const(1.3)),
     Budget("decide, joining: full router beside an empty one", "x", _JOINING, _const(1.3)),
+    Budget("attribution, 100,000 deploys, one incident", "us", _of("attribute_us_p50"), _const(1000)),
+    Budget("the same, slowest of a hundred", "us", _of("attribute_us_p99"), _const(1000)),
     *(
         Budget(f"routing, 1,000 routes, {shape}{at}", "us/alert", _of(f"route_us_{shape}{key}"), _const(100))
         for shape in ("exact", "regex", "nested")
