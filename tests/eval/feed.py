@@ -84,15 +84,25 @@ class Run:
                 app.engine.nudge()
             await asyncio.sleep(0)
             while not all(app.engine.idle and app.deliveries.idle for app in self.apps):
-                if loop.time() > until:
-                    raise Failure(f"the router does not come to rest at {self.clock.at}")
+                self._patient(until)
                 await asyncio.sleep(0.0003)
+            self._patient(until)
             due = self._next()
             rest = due is None or due > self.clock.at
             quiet = quiet + 1 if rest and (len(self.apps) == 1 or await self._nothing_stored()) else 0
         if len(self.apps) > 1:
             for app in self.apps:
                 await app.lookout.refresh()
+
+    def _patient(self, until: float) -> None:
+        if asyncio.get_running_loop().time() > until:
+            busy = [
+                f"{n}: {len(app.engine.partitions)} partitions, engine {'idle' if app.engine.idle else 'busy'}, "
+                f"deliveries {'idle' if app.deliveries.idle else 'busy'}"
+                for n, app in enumerate(self.apps)
+            ]
+            at, due = self.clock.at, self._next()
+            raise Failure(f"the router does not come to rest at {at} (next {due}; {'; '.join(busy)})")
 
     async def _nothing_stored(self) -> bool:
         depths = (await self._get("/api/v1/status"))["depths"]
@@ -192,6 +202,7 @@ async def _routers(folder: Path, clock: DrivenClock, workers: int) -> AsyncItera
     env = {
         "ROUTER_LISTEN": "127.0.0.1:0", "ROUTER_RULES": str(folder / "rules"), "ROUTER_LOG_LEVEL": "error",
         "ROUTER_DATA_DIR": str(folder / "data"), "ROUTER_RETENTION_DAYS": "365",
+        "ROUTER_LEASE_SECONDS": "2" if workers > 1 else "30",
     }  # fmt: skip
     logs.configure(style="console", level="error")
     apps: list[App] = []
