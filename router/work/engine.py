@@ -318,7 +318,7 @@ class Engine:
         for name in r.timers:
             r.batch.timers.setdefault(name, None)
         for pending in r.entries:
-            if pending.id not in r.failed:
+            if pending.name not in r.failed:
                 self._ack(r, pending)
                 if pending.raw:
                     for raw in pending.raw:
@@ -328,7 +328,7 @@ class Engine:
         """Keep what a decision failed on: an entry for another try, a wake-up for a later one."""
         self._metrics.decide_failures.inc()
         if pending is not None:
-            r.failed.add(pending.id)
+            r.failed.add(pending.name)
         elif w.internal is not None:
             resolve(w.internal, done=False)
         elif isinstance(w.event, TimerDue):
@@ -347,11 +347,11 @@ class Engine:
         """A poison event must not stop the rest: a few tries, then it is put aside."""
         for r in rounds:
             for pending in r.entries:
-                if pending.id not in r.failed:
+                if pending.name not in r.failed:
                     continue
-                tries = await self._store.try_count(r.partition.number, pending.id)
+                tries = await self._store.try_count(r.partition.number, pending.name)
                 if tries >= MOST_TRIES:
-                    await self._store.try_count(r.partition.number, pending.id, clear=True)
+                    await self._store.try_count(r.partition.number, pending.name, clear=True)
                     self._ack(r, pending)
                     for payload in map(codec.encode, pending.events):
                         reason = f"failed {tries} times"
@@ -379,8 +379,8 @@ class Engine:
 
     def _committed(self, r: Round) -> None:
         partition = r.partition
-        partition.done(r.batch.acks_urgent)
-        partition.done(r.batch.acks_normal)
+        partition.done(r.batch.acks_urgent, urgent=True)
+        partition.done(r.batch.acks_normal, urgent=False)
         for name, at in r.batch.timers.items():
             partition.set_timer(name, at)
         finish(r, done=True)

@@ -37,6 +37,11 @@ class Pending:
     events: Sequence[Stored]
     raw: Sequence[bytes] = ()
 
+    @property
+    def name(self) -> str:
+        """Its id, with the lane: entries of both lanes that were appended together have the same id."""
+        return _name(self.id, urgent=self.urgent)
+
 
 @dataclass(slots=True)
 class Internal:
@@ -63,8 +68,8 @@ class Partition:
         self.number = lease.partition
         self.internal: deque[Internal] = deque()
         self.lanes = {True: _Lane(), False: _Lane()}
-        self.held: set[str] = set()  # entries in memory, queued or being decided
-        self.paused: dict[str, float] = {}  # entry -> not before (monotonic), after a failed decision
+        self.held: set[str] = set()  # names of entries in memory, queued or being decided
+        self.paused: dict[str, float] = {}  # name -> not before (monotonic), after a failed decision
         self.groups: dict[str, GroupRecord] = {}
         self.ledgers: dict[str, Ledger] = {}
         self.pinned: Counter[str] = Counter()  # keys being read beside the engine: not to be evicted
@@ -90,7 +95,7 @@ class Partition:
     def offer(self, entry: str, events: Sequence[Stored], *, urgent: bool) -> None:
         """Take an entry just appended; declined while older ones are still to be read from the store."""
         lane = self.lanes[urgent]
-        if entry in self.held or (lane.after and _number(entry) <= _number(lane.after)):
+        if _name(entry, urgent=urgent) in self.held or (lane.after and _number(entry) <= _number(lane.after)):
             return  # the store gave it to a read before the door's answer came
         if lane.behind or lane.count >= MOST_READY:
             lane.behind = True
@@ -109,7 +114,7 @@ class Partition:
         if entries:
             lane.after = entries[-1].id
         for entry in entries:
-            if entry.id not in self.held:
+            if _name(entry.id, urgent=urgent) not in self.held:
                 events = [e for e in entry.events if not isinstance(e, bytes)]
                 raw = [e for e in entry.events if isinstance(e, bytes)]
                 self._push(lane, Pending(entry.id, urgent, events, raw))
@@ -117,7 +122,7 @@ class Partition:
             lane.behind = False
 
     def _push(self, lane: _Lane, pending: Pending) -> None:
-        self.held.add(pending.id)
+        self.held.add(pending.name)
         lane.ready.append(pending)
         lane.count += len(pending.events)
 
@@ -126,7 +131,7 @@ class Partition:
         lane = self.lanes[urgent]
         for _ in range(len(lane.ready)):
             pending = lane.ready.popleft()
-            if self.paused and self.paused.get(pending.id, 0.0) > now:
+            if self.paused and self.paused.get(pending.name, 0.0) > now:
                 lane.ready.append(pending)
                 continue
             lane.count -= len(pending.events)
@@ -136,15 +141,15 @@ class Partition:
     def put_back(self, pending: Pending, not_before: float) -> None:
         """Keep an entry whose decision failed, for later."""
         lane = self.lanes[pending.urgent]
-        self.paused[pending.id] = not_before
+        self.paused[pending.name] = not_before
         lane.ready.append(pending)
         lane.count += len(pending.events)
 
-    def done(self, entries: Sequence[str]) -> None:
-        """Forget entries that were committed."""
-        self.held.difference_update(entries)
-        for entry in entries:
-            self.paused.pop(entry, None)
+    def done(self, entries: Sequence[str], *, urgent: bool) -> None:
+        """Forget entries of one lane that were committed."""
+        for name in (_name(entry, urgent=urgent) for entry in entries):
+            self.held.discard(name)
+            self.paused.pop(name, None)
 
     @property
     def idle(self) -> bool:
@@ -197,6 +202,10 @@ class Partition:
     def next_timer(self) -> datetime | None:
         """Return when the next wake-up is due."""
         return self._heap[0][0] if self._heap else None
+
+
+def _name(entry: str, *, urgent: bool) -> str:
+    return f"{'hi' if urgent else 'lo'} {entry}"
 
 
 def _number(entry: str) -> tuple[int, int]:

@@ -97,8 +97,9 @@ class Run:
     def _patient(self, until: float) -> None:
         if asyncio.get_running_loop().time() > until:
             busy = [
-                f"{n}: {len(app.engine.partitions)} partitions, engine {'idle' if app.engine.idle else 'busy'}, "
-                f"deliveries {'idle' if app.deliveries.idle else 'busy'}"
+                f"{n}: {len(app.engine.partitions)} partitions, engine "
+                f"{'idle' if app.engine.idle else 'busy'}, deliveries "
+                f"{'idle' if app.deliveries.idle else 'busy'}"
                 for n, app in enumerate(self.apps)
             ]
             at, due = self.clock.at, self._next()

@@ -98,3 +98,21 @@ def test_timer_names_round_trip(kind: TimerKind, group: str, generation: int) ->
     name = timer_name(kind, group, generation)
     assert timer_event(name) == TimerDue(group=group, generation=generation, kind=kind)
     assert timer_event(f"from_the_future|{group}|1") is None
+
+
+def test_entries_of_both_lanes_may_have_one_id() -> None:
+    """What is appended together to both lanes has the same id in each stream, and both are decided."""
+    one = fresh()
+    one.offer("7-0", [event(1)], urgent=True)
+    one.offer("7-0", [event(2)], urgent=False)
+    assert [one.pop(urgent=u, now=0).events for u in (True, False)] == [[event(1)], [event(2)]]
+    one.done(["7-0"], urgent=True)
+    one.fill([InboxEntry("7-0", False, (event(2),))], urgent=False, asked=100, declined_before=0)
+    assert one.pop(urgent=False, now=0) is None, "it is under way"
+    one.done(["7-0"], urgent=False)
+    assert not one.held
+
+    read = fresh()
+    for urgent, n in ((True, 1), (False, 2)):
+        read.fill([InboxEntry("9-0", urgent, (event(n),))], urgent=urgent, asked=100, declined_before=0)
+    assert [read.pop(urgent=u, now=0).events for u in (True, False)] == [[event(1)], [event(2)]]
