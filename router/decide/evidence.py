@@ -55,7 +55,7 @@ _IS_A_ROLLBACK: Final = -1.0
 _CURED: Final = 2.5
 _CURED_BY_NEXT: Final = 0.8
 _TAKEN_BACK: Final = 1.5
-_BY_ITSELF: Final = -1.0
+_BY_ITSELF: Final = -1.5
 _NOT_CURED: Final = -2.5
 _WELL: Final = -2.0
 _FAILS: Final = 1.2
@@ -68,6 +68,7 @@ _MACHINE: Final = -1.2
 _COMMON: Final = -4.0
 _RARE: Final = 0.8
 
+_TAKEN: Final = frozenset((Why.CURED_BY_ROLLBACK, Why.ROLLED_BACK_MEANWHILE))
 #: An alert that ends within this time of a rollback was cured by it; one that lasts longer was not.
 CURED_WITHIN: Final = timedelta(minutes=20)
 #: Faults with one cause begin within so long of each other; what it calls, an incident follows later.
@@ -168,7 +169,7 @@ def of(deploy: Deploy, hops: int, at: datetime, s: Scene, *, served: bool) -> li
     ]
     found += [r for r in maybe if r is not None]
     found += _lineage(deploy, s) if served else []
-    if not any(r.why in {Why.CURED_BY_ROLLBACK, Why.ROLLED_BACK_MEANWHILE} for r in found):
+    if not any(r.weight >= _TAKEN_BACK and r.why in _TAKEN for r in found):  # people took it back: no restart
         found.append(_restart(minutes, sum(r.weight for r in found), s))
     return found
 

@@ -94,8 +94,8 @@ def again_at(head: Incident) -> datetime | None:
 
 
 def prime(found: tuple[Suspect, ...]) -> Suspect | None:
-    """Return the first suspect, if it is likelier to have done it than not."""
-    return found[0] if found and found[0].score > 0 else None
+    """Return the first candidate, if it is likely enough to be suspected."""
+    return found[0] if found and found[0].suspected else None
 
 
 def alike(left: tuple[Suspect, ...], right: tuple[Suspect, ...]) -> bool:

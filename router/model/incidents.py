@@ -43,7 +43,10 @@ _OPEN = {
 }
 
 
-#: A deploy that is likelier than this to have done it is named as possible; below it, as cleared.
+#: From this probability on a deploy is suspected, and people are told so. Found on the tuning seeds of the
+#: evaluation: there nine of ten suspicions are right (docs/reference/attribution.md).
+SUSPECTED = 0.7
+#: From here on it is named as possible; below it, as cleared.
 POSSIBLE = 0.1
 
 
@@ -79,8 +82,13 @@ class Suspect(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     def standing(self) -> str:
         """In a word: confirmed, refuted, suspected, possible, cleared; what is possible is not suspected."""
         return self.verdict or (
-            "suspected" if self.score > 0 else "possible" if self.probability >= POSSIBLE else "cleared"
+            "suspected" if self.suspected else "possible" if self.probability >= POSSIBLE else "cleared"
         )
+
+    @property
+    def suspected(self) -> bool:
+        """Whether it is likely enough to be named as the one that did it."""
+        return self.probability >= SUSPECTED
 
     @property
     def percent(self) -> str:

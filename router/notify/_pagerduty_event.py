@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from router.ports import ChangeJob, IncidentJob
 
 MAX_SUMMARY: Final = 1024
+#: A deploy that is no suspect (yet) is named from this probability on, as possible: by feel, one in three.
+_NAMED: Final = 0.3
 #: 512 KB are allowed; Alertmanager reads that as 512,000 bytes, and so do we, less the routing key's place.
 MAX_BYTES: Final = 512_000 - 1_000
 #: What is shown of how many alerts: tried in this order until the event is small enough.
@@ -139,8 +141,9 @@ def _payload(job: IncidentJob, options: Options) -> dict[str, Any]:
 def _summary(job: IncidentJob) -> str:
     """Return the line that a phone shows: what fires and, before anything is cut, the suspect."""
     incident, suspect = job.incident, ""
-    if incident.suspects and incident.suspects[0].score > 0:
-        suspect = f" - suspect: {text.line(_told(incident.suspects[0], incident), 400)}"
+    if incident.suspects and incident.suspects[0].probability >= _NAMED:
+        word = "suspect" if incident.suspects[0].suspected else "possibly"
+        suspect = f" - {word}: {text.line(_told(incident.suspects[0], incident), 400)}"
     head = f"[FIRING:{incident.firing}] "
     title = text.line(job.title or incident.title, MAX_SUMMARY - len(head) - len(suspect))
     return f"{head}{title or incident.id}{suspect}"[:MAX_SUMMARY]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def incident(head: Incident) -> dict[str, Any]:
     """Return an incident without its alerts and timeline."""
-    top = head.suspects[0] if head.suspects and head.suspects[0].score > 0 else None
+    top = head.suspects[0] if head.suspects and head.suspects[0].suspected else None
     return {
         "id": head.id,
         "state": head.state,

@@ -23,6 +23,7 @@ from router import settings
 from router.app import App
 from router.kit import logs
 from router.kit.clock import SystemClock
+from router.model.incidents import SUSPECTED
 from tests.eval import scenario
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class Run:
         await self.look(everything=True)
         found = [await self._answer(one) for one in self.known.values()]
         found.sort(key=lambda one: (one["opened_at"], one["id"]))
-        return {"incidents": found, "threshold": 0.5, "sent": self.sent, "refused": self.refused}
+        return {"incidents": found, "threshold": SUSPECTED, "sent": self.sent, "refused": self.refused}
 
     async def _answer(self, one: dict[str, Any]) -> dict[str, Any]:
         verdicts = [

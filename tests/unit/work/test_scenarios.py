@@ -69,7 +69,7 @@ def test_a_whole_story_passes(tmp_path: Path) -> None:
                 severity: warning
                 firing: 1
                 receivers: []
-                suspect: shop 1.2.0
+                suspect: ''
                 muted_by: ''
                 held_for: ''
                 group: {alertname: Slow}
