@@ -69,7 +69,7 @@ def attach(head: Incident, seen: Snapshot, book: Rulebook, out: Decision, now: d
         )
     elif old is None or old.key != top.key:
         where = f" in {top.environment}" if top.environment else ""
-        text = f"suspected: {top.service} {top.version}{where} ({top.probability:.0%})"
+        text = f"suspected: {top.service} {top.version}{where}{f' ({top.percent})' if top.percent else ''}"
         out.tell(now, Why.SUSPECT_FOUND, text, generation=head.generation)
     return head
 

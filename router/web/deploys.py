@@ -189,13 +189,17 @@ async def _told(request: web.Request) -> Told:
 def steps(deploy: Deploy) -> list[dict[str, Any]]:
     """Return the five steps of a blue-green deploy: when, None where it was not told, and by whom."""
     return [
-        {
-            "step": name,
-            "at": min((deploy.phases[p] for p in phases if p in deploy.phases), default=None),
-            "sources": _sources(deploy, phases),
-        }
+        {"step": name, "at": _began(deploy, phases), "sources": _sources(deploy, phases)}
         for name, phases in STEPS
     ]
+
+
+def _began(deploy: Deploy, phases: tuple[DeployPhase, ...]) -> datetime | None:
+    at = min((deploy.phases[p] for p in phases if p in deploy.phases), default=None)
+    switched = deploy.phases.get(DeployPhase.SWITCHED)
+    if at is not None and switched is not None and DeployPhase.LIVE in phases:
+        return max(at, switched)  # what was live before was green, without traffic
+    return at
 
 
 def _sources(deploy: Deploy, phases: tuple[DeployPhase, ...]) -> list[dict[str, Any]]:

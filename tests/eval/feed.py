@@ -23,6 +23,7 @@ from router import settings
 from router.app import App
 from router.kit import logs
 from router.kit.clock import SystemClock
+from router.model.errors import ConfigError
 from router.model.incidents import SUSPECTED
 from tests.eval import scenario
 
@@ -244,7 +245,7 @@ async def run(
     memory = Path("/dev/shm")  # noqa: S108  a disk's waits for every commit would be most of the run
     home = Path(tempfile.mkdtemp(prefix="ir-eval-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
-        scenario.write_rules(home / "rules", services)
+        scenario.write_rules(home / "rules", services, scenario.environments(requests))
         async with _routers(home, clock, workers) as apps, aiohttp.ClientSession() as session:
             one = Run(apps, clock, session)
             for n, request in enumerate(requests, 1):
@@ -253,5 +254,7 @@ async def run(
                     say(n)
             await one.until(clock.at + AFTERWARDS)
             return await one.answers()
+    except ConfigError as exc:
+        raise Failure(f"{folder}: the catalogue makes no rules: {exc}"[:500]) from None
     finally:
         shutil.rmtree(home, ignore_errors=True)

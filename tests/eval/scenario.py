@@ -6,6 +6,7 @@ Whoever brings one writes a folder with ``events.jsonl``, ``services.json`` and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from router.rulebook.catalogue import ENVIRONMENTS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 FILES = ("events.jsonl", "services.json", "truth.json")
@@ -101,15 +104,34 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def write_rules(folder: Path, services: Mapping[str, Any]) -> None:
+def environments(requests: Iterable[Request]) -> dict[str, list[str]]:
+    """Return the usual environments with their aliases, and what else GitLab's deployments name."""
+    found = {name: list(aliases) for name, aliases in ENVIRONMENTS.items()}
+    known = {n for name, aliases in found.items() for n in (name, *aliases)}
+    for request in requests:
+        if b'"environment"' not in request.body:
+            continue
+        with contextlib.suppress(ValueError):
+            body = json.loads(request.body)
+            name = body.get("environment") if isinstance(body, dict) else None
+            if isinstance(name, str) and name.strip() and name.lower() not in known and "/" not in name:
+                known.add(name.lower())
+                found[name] = []
+    return found
+
+
+def write_rules(
+    folder: Path, services: Mapping[str, Any], places: Mapping[str, list[str]] | None = None
+) -> None:
     """Write the rules folder that a scenario's catalogue gives: one receiver per team, nobody real."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, teams = [], {}
+    rows: list[dict[str, Any]] = []
+    teams: dict[str, str] = {}
     known = {str(s["name"]) for s in services.get("services", [])}
     claimed: set[str] = set()
     for each in services.get("services", []):
         name, team = str(each["name"]), str(each.get("team") or "nobody")
-        teams[team] = None
+        teams.setdefault(team, f"team-{len(teams)}")
         row = {
             "name": name,
             "team": team,
@@ -121,18 +143,22 @@ def write_rules(folder: Path, services: Mapping[str, Any]) -> None:
         claimed |= {c.lower() for c in (*projects, *apps)}
         rows.append(row | {"gitlab_projects": projects, "argocd_applications": apps})
     receivers = [
-        {"name": f"team-{team}", "pagerduty_configs": [{"routing_key_env": "EVAL_ROUTING_KEY"}]}
-        for team in (*teams, "rest")
+        {"name": name, "pagerduty_configs": [{"routing_key_env": "EVAL_ROUTING_KEY"}]}
+        for name in (*teams.values(), "rest")
     ]
     routes = [
-        {"receiver": f"team-{each['team']}", "matchers": [f'service="{each["name"]}"']} for each in rows
+        {"receiver": teams[each["team"]], "matchers": [f"service={json.dumps(each['name'])}"]}
+        for each in rows
     ]
     route = {
-        "receiver": "team-rest",
+        "receiver": "rest",
         "group_by": ["alertname", "service", "env"],
         "group_wait": "0s",
         "group_interval": "0s",
         "routes": routes,
     }
-    for name, content in {"services": rows, "receivers": receivers, "route": route}.items():
+    sections = {"services": rows, "receivers": receivers, "route": route, "environments": dict(places or {})}
+    for name, content in sections.items():
+        if not content:
+            continue
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({name: content}, allow_unicode=True))

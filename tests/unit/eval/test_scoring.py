@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from router.app import load_rules
 from tests.eval import cases, report, rules, scenario, scoring, yardstick
 from tests.eval.fleet.__main__ import write
 from tests.eval.fleet.knobs import BASELINE, FAMILIES
@@ -297,3 +298,24 @@ def test_late_lines_are_refused(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     with pytest.raises(scenario.BadScenario, match="earlier than the line before"):
         list(scenario.events(tmp_path))
+
+
+def test_rules_are_made_of_any_catalogue(tmp_path: Path) -> None:
+    """Odd teams, quotes, unknown dependencies, doubled claims and own environments become rules."""
+    odd = [
+        {"name": 'a "b"', "team": "x/y | z", "tier": 77, "depends_on": ["nobody", 'a "b"', "c"],
+         "gitlab_project": "g/a", "argocd_apps": ["a-prod", "a-prod"]},
+        {"name": "c", "team": None, "tier": None, "depends_on": None, "gitlab_project": "G/A"},
+    ]  # fmt: skip
+    body = b'{"object_kind": "deployment", "environment": "production-eu"}'
+    sent = [
+        scenario.Request(scenario.instant(at(0), "x"), "/webhooks/gitlab", {}, b)
+        for b in (body, body, b"[]", b"{")
+    ]
+    scenario.write_rules(tmp_path, {"services": odd}, scenario.environments(sent))
+    book = load_rules(tmp_path)
+    assert book.services['a "b"'].dependencies == ("c",)
+    assert book.services['a "b"'].tier == 9
+    assert book.environment({"env": "production-eu"}) == "production-eu"
+    assert book.environment({"env": "production"}) == "prod"
+    assert book.route({"service": 'a "b"'})[0].receiver == "team-0"
