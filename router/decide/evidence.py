@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 #: That a deploy of this service, or of what it calls over so many hops, brings such an incident about,
 #: against an alert that fires at the usual rate: of twenty deploys one goes wrong, and its fault is seen
 #: in the callers one time in two or three for each hop.
-_KIN: Final = (1.9, 0.9, -0.2, -1.2)
+_KIN: Final = (1.3, 0.9, -0.2, -1.2)
 #: The onset follows the switch sooner rather than later, with a long tail: the density is that of
 #: 1 / (minutes + SOON) ** TAIL, against one that is even over the window.
-_SOON: Final = 6.0
-_TAIL: Final = 1.6
+_SOON: Final = 7.0
+_TAIL: Final = 1.8
 #: Where a deploy went is not known, and where the alert fires is.
 _ANYWHERE: Final = -1.5
 #: A restart, of new pods with the old ones gone, makes alerts fire as well, and they end by themselves:
@@ -55,16 +55,17 @@ _IS_A_ROLLBACK: Final = -1.0
 _CURED: Final = 2.5
 _CURED_BY_NEXT: Final = 0.8
 _TAKEN_BACK: Final = 1.5
-_BY_ITSELF: Final = -1.5
+_BY_ITSELF: Final = -1.7
 _NOT_CURED: Final = -2.5
-_WELL: Final = -2.0
-_FAILS: Final = 1.2
+_WELL: Final = -2.4
+_FAILS: Final = 2.0
 _CALLERS: Final = 0.5
 _CALLEE: Final = -1.5
-_OTHERS: Final = (0.0, -0.6, -1.6, -2.8, -4.0, -5.0)
+_OTHERS: Final = (0.0, -1.0, -2.8, -4.8, -6.0, -7.0)
 _SAME_ALERT: Final = -0.4
 _FIRED_BEFORE: Final = -1.5
 _MACHINE: Final = -1.2
+_TRUST: Final = 0.85  # a rate is learned from few events
 _COMMON: Final = -4.0
 _RARE: Final = 0.8
 
@@ -244,7 +245,7 @@ def _rate(at: datetime, s: Scene) -> Reason | None:
     """Weigh how often this alert fired before the deploy, with no deploy to blame."""
     learned = experience.rate(s.ledgers.get(s.head.service), s.head.environment, s.head.alert, at)
     usual = experience.PRIOR_COUNT / experience.PRIOR_DAYS
-    weight = round(min(_RARE, max(_COMMON, -math.log(learned.per_day / usual))), 2)
+    weight = round(min(_RARE, max(_COMMON, -_TRUST * math.log(learned.per_day / usual))), 2)
     if abs(weight) < 0.1:
         return None
     days = f"{learned.days:.1f} days"

@@ -45,7 +45,7 @@ _OPEN = {
 
 #: From this probability on a deploy is suspected, and people are told so. Found on the tuning seeds of the
 #: evaluation: there nine of ten suspicions are right (docs/reference/attribution.md).
-SUSPECTED = 0.7
+SUSPECTED = 0.6
 #: From here on it is named as possible; below it, as cleared.
 POSSIBLE = 0.1
 

@@ -1,7 +1,7 @@
 """Judge which deploy the product blames: ``make eval``, ``make eval SCENARIOS=path``, ``make eval OUT=dir``.
 
-Without SCENARIOS it draws its own: the baseline and the shifted families, from seeds that nothing was
-tuned on. Each scenario is fed to the running product over HTTP; what it thinks is read from its API.
+Without SCENARIOS it draws its own: the baseline, the shifted families and two of a second generator, from
+seeds that nothing was tuned on. Each scenario is fed to the running product over HTTP; what it thinks is read from its API.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from tests.eval import cases, feed, report, scenario
+from tests.eval import cases, feed, report, scenario, second
 from tests.eval.fleet.__main__ import write
 from tests.eval.fleet.knobs import FAMILIES
 
@@ -25,6 +26,8 @@ from tests.eval.fleet.knobs import FAMILIES
 SEEDS = {"baseline": range(100, 108)}
 OTHER_SEEDS = range(100, 104)
 TUNING = range(8)
+#: Of a second generator, independent of the first one and of the scorer; nothing is tuned on them.
+SECOND = {f"second-{n}": replace(second.FAMILIES[n], name=f"second-{n}") for n in ("baseline", "storm")}
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -35,9 +38,14 @@ def main() -> int:
         "--out", type=Path, default=Path("build/eval"), help="folder for report.json and plots"
     )
     parser.add_argument("--scenarios", type=Path, help="folders with events.jsonl, services.json, truth.json")
-    parser.add_argument("--families", nargs="*", choices=sorted(FAMILIES), help="of our own: these only")
-    parser.add_argument("--seeds", type=int, nargs="*", help="of our own: these only")
-    parser.add_argument("--tuning", action="store_true", help="of our own: the seeds for tuning")
+    parser.add_argument(
+        "--families",
+        nargs="*",
+        choices=sorted([*FAMILIES, *SECOND]),
+        help="of those drawn here: these only",
+    )
+    parser.add_argument("--seeds", type=int, nargs="*", help="these only")
+    parser.add_argument("--tuning", action="store_true", help="the seeds for tuning")
     parser.add_argument("--workers", type=int, default=1, help="router processes for each scenario")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="scenarios at the same time")
     parser.add_argument("--docs", action="store_true", help="write the page and plots in docs/ anew")
@@ -64,13 +72,16 @@ def main() -> int:
 
 
 def _drawn(given: argparse.Namespace) -> list[Path]:
-    """Write the scenarios of our own families; return their folders."""
+    """Write the scenarios of our own families, and of the second generator; return their folders."""
     folders = []
-    for name in given.families or FAMILIES:
+    for name in given.families or (*FAMILIES, *SECOND):
         seeds = given.seeds or (TUNING if given.tuning else SEEDS.get(name, OTHER_SEEDS))
         for seed in seeds:
             folder = given.out / "scenarios" / f"{name}-{seed}"
-            write(FAMILIES[name], seed, folder)
+            if name in SECOND:
+                second.write(second.generate(SECOND[name], seed), folder)
+            else:
+                write(FAMILIES[name], seed, folder)
             folders.append(folder)
     return folders
 
