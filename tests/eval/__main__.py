@@ -1,7 +1,8 @@
 """Judge which deploy the product blames: ``make eval``, ``make eval SCENARIOS=path``, ``make eval OUT=dir``.
 
 Without SCENARIOS it draws its own: the baseline, the shifted families and two of a second generator, from
-seeds that nothing was tuned on. Each scenario is fed to the running product over HTTP; what it thinks is read from its API.
+seeds that nothing was tuned on. Each scenario is fed to the running product over HTTP; what it thinks is
+read from its API.
 """
 
 from __future__ import annotations

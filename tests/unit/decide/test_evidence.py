@@ -186,7 +186,7 @@ def test_what_it_calls_began_first() -> None:
     assert own.score < judged(deploy(-5)).score
 
 
-@pytest.mark.parametrize(("count", "standing"), [(0, "suspected"), (1, "suspected"), (5, "possible")])
+@pytest.mark.parametrize(("count", "standing"), [(0, "suspected"), (1, "suspected"), (5, "cleared")])
 def test_many_that_have_nothing_to_do_with_it(count: int, standing: str) -> None:
     """Unrelated services that fail at the same time point to a common cause."""
     one = judged(deploy(-5), onsets=tuple(onset(f"s{n}", 1) for n in range(count)))

@@ -33,7 +33,7 @@ def test_same_service_switched_before_onset_is_suspected() -> None:
     (one,) = found(deploy(-3, title="t", author="a", url="u"))
     assert reasons(one) == {Why.SAME_SERVICE, Why.SWITCHED_BEFORE_ONSET, Why.MAY_BE_RESTART}
     assert one.score == round(sum(r.weight for r in one.reasons), 2)
-    assert one.standing == "possible"
+    assert one.standing == "suspected"
     assert (one.title, one.author, one.url) == ("t", "a", "u")
     assert one.reasons[1].text == "traffic was switched 3 min before the alert began"
 
