@@ -48,7 +48,7 @@ async def run(url: str, *args: str) -> tuple[int, str, str]:
 async def test_a_migration_told_by_hand_is_suspected(c: Client, app: App) -> None:
     """It is listed, shown with its steps, named on the page, and says which incident suspects it."""
     title = ("--title", "add an index")
-    at = (app.clock.now() - timedelta(minutes=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = (app.clock.now() - timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
     told = await run(c.base, "report", "payment-service", "migration-7", "-e", "prod", *title, "--at", at)
     assert told == (0, "told\n", "")
     await wait_for(c.settled, "it is decided")
