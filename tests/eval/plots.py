@@ -55,7 +55,8 @@ def _curve(whole: dict[str, Any], file: Path) -> None:
             )
     axes.set(xlabel="recall (observable)", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.set_title("Decisions over the threshold, 0.05 to 0.95", fontsize=10)
-    axes.legend(loc="lower left", fontsize=8)
+    if axes.lines:
+        axes.legend(loc="lower left", fontsize=8)
     _save(figure, file)
 
 
