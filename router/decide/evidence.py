@@ -141,11 +141,12 @@ def scene(
 
 def _failing(found: Sequence[Onset], onset: datetime, alert: str) -> Failing:
     """Return what else fails, arranged; ``found`` is in order."""
-    close = [one for one in found if abs(one.at - onset) <= TOGETHER]
+    first, last, with_it = onset - TOGETHER, onset + TOGETHER, onset + timedelta(minutes=1)
+    close = [one for one in found if first <= one.at <= last]
     return Failing(
         first={one.service: one.at for one in reversed(found)},
         last={one.service: one.at for one in found},
-        early={one.service for one in found if one.at <= onset + timedelta(minutes=1)},
+        early={one.service for one in found if one.at <= with_it},
         together={one.service for one in close},
         alike={one.service for one in close if one.alert == alert},
     )

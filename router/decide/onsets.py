@@ -8,6 +8,7 @@ to do with it, something else is the cause. ``work`` keeps the view up to date; 
 from __future__ import annotations
 
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ KEPT: Final = timedelta(hours=2)
 #: Of each minute and environment; where more services fail at once, it is not one deploy of one of them.
 MOST: Final = 300
 _MINUTE_S: Final = 60
+_IN_ORDER: Final = attrgetter("at", "incident")
 
 
 class Onsets:
@@ -51,10 +53,12 @@ class Onsets:
     def around(self, environment: str, since: datetime, until: datetime, now: datetime) -> list[Onset]:
         """Return what began between two moments, in order, as far as everybody knows of it by now."""
         first, last = (int(at.timestamp()) // _MINUTE_S for at in (since, until))
+        known = now - SETTLED
         found = [
             one
             for minute in range(first, last + 1)
             for one in self._minutes.get((minute, environment), {}).values()
-            if since <= one.at <= until and one.opened + SETTLED <= now
+            if since <= one.at <= until and one.opened <= known
         ]
-        return sorted(found, key=lambda one: (one.at, one.incident))
+        found.sort(key=_IN_ORDER)
+        return found

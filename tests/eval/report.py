@@ -108,7 +108,7 @@ def behind(one: Mapping[str, Any]) -> list[str]:
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the table for a terminal."""
-    rows = [f"{'family':<12}{'who':<36}{'n':>6}" + "".join(f"{h:>15}" for h in _HEAD)]
+    rows = [f"{'family':<18}{'who':<36}{'n':>6}" + "".join(f"{h:>15}" for h in _HEAD)]
     for name, one in [*report["families"].items(), ("all", report["pooled"])]:
         n = one["final"]["incidents"]
         rows.append(_row(name, "Incident Router", n, one["final"]))
@@ -120,7 +120,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def _row(family_: str, who: str, n: int, found: Mapping[str, Any]) -> str:
-    return f"{family_:<12}{who:<36}{n:>6}" + "".join(f"{_number(found[w], w):>15}" for w in _SHOWN)
+    return f"{family_:<18}{who:<36}{n:>6}" + "".join(f"{_number(found[w], w):>15}" for w in _SHOWN)
 
 
 def _number(value: float | None, what: str) -> str:
