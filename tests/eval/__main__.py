@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from router.kit import logs
 from tests.eval import cases, feed, report, scenario, second
 from tests.eval.fleet.__main__ import write
 from tests.eval.fleet.knobs import FAMILIES
@@ -116,6 +117,7 @@ def _run(folders: list[Path], given: argparse.Namespace) -> tuple[list[cases.Wor
 
 def one(folder: Path, workers: int) -> dict[str, Any]:
     """Return the answers to one scenario; runs in a process of its own."""
+    logs.configure(style="console", level="error")
     return uvloop.run(feed.run(folder, workers=workers))
 
 

@@ -21,7 +21,6 @@ import aiohttp
 
 from router import settings
 from router.app import App
-from router.kit import logs
 from router.kit.clock import SystemClock
 from router.model.errors import ConfigError
 from router.model.incidents import SUSPECTED
@@ -207,7 +206,6 @@ async def _routers(folder: Path, clock: DrivenClock, workers: int) -> AsyncItera
         "ROUTER_DATA_DIR": str(folder / "data"), "ROUTER_RETENTION_DAYS": "365",
         "ROUTER_LEASE_SECONDS": "2" if workers > 1 else "30",
     }  # fmt: skip
-    logs.configure(style="console", level="error")
     apps: list[App] = []
     try:
         for n in range(workers):
