@@ -79,7 +79,7 @@ async def test_readable_end(router: RouterProcess) -> None:
     """Without --output json a person reads the incident, its suspect with reasons, and who was told."""
     code, out, err = await demo(f"http://127.0.0.1:{router.port}", **secrets_of(router))
     assert (code, err) == (0, "")
-    for part in ("HighErrorRate, payment-service in prod", "suspect   payment-service", "for     +1.9",
+    for part in ("HighErrorRate, payment-service in prod", "suspect   payment-service", "for     +1.3",
                  "payments-oncall/pagerduty/0: resolved", "acknowledged by demo"):  # fmt: skip
         assert part in out
     assert "FAILED" not in out
