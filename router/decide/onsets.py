@@ -11,6 +11,8 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from router.model.blames import ONSETS_KEPT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -19,11 +21,10 @@ if TYPE_CHECKING:
 
 #: How long until every process knows of an incident: the view is read about once a second.
 SETTLED: Final = timedelta(seconds=5)
-#: How long an onset is kept.
-KEPT: Final = timedelta(hours=2)
 #: Of each minute and environment; where more services fail at once, it is not one deploy of one of them.
 MOST: Final = 300
 _MINUTE_S: Final = 60
+_SWEEP: Final = timedelta(minutes=5)
 _IN_ORDER: Final = attrgetter("at", "incident")
 
 
@@ -32,23 +33,25 @@ class Onsets:
 
     def __init__(self) -> None:
         self._minutes: dict[tuple[int, str], dict[str, Onset]] = {}
-        self._newest = 0
+        self._newest: datetime | None = None
 
     def add(self, found: Iterable[Onset]) -> None:
         """Take onsets, and forget those that are too old."""
         for one in found:
-            minute = int(one.at.timestamp()) // _MINUTE_S
-            here = self._minutes.setdefault((minute, one.environment), {})
+            here = self._minutes.setdefault((int(one.at.timestamp()) // _MINUTE_S, one.environment), {})
             if len(here) < MOST:
                 here.setdefault(one.incident, one)
-            if minute > self._newest:
-                self._newest = minute
-                self._forget()
+            if self._newest is None or one.opened >= self._newest + _SWEEP:
+                self._newest = one.opened
+                self._forget(one.opened - ONSETS_KEPT)
 
-    def _forget(self) -> None:
-        oldest = self._newest - int(KEPT.total_seconds()) // _MINUTE_S
-        if len(self._minutes) > 1.2 * (self._newest - oldest):
-            self._minutes = {key: v for key, v in self._minutes.items() if key[0] >= oldest}
+    def _forget(self, oldest: datetime) -> None:
+        """Forget what we decided before then; what senders say of their time must not clear the view."""
+        self._minutes = {
+            key: here
+            for key, here in self._minutes.items()
+            if any(one.opened >= oldest for one in here.values())
+        }
 
     def around(self, environment: str, since: datetime, until: datetime, now: datetime) -> list[Onset]:
         """Return what began between two moments, in order, as far as everybody knows of it by now."""

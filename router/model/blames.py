@@ -6,9 +6,13 @@ as what came from outside, and count once.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
+
+#: How long an onset is kept: what is older explains nothing that begins now.
+ONSETS_KEPT: Final = timedelta(hours=2)
 
 
 class Blame(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

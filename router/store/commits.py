@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from router.model import codec
+from router.model.blames import ONSETS_KEPT
 from router.model.keys import service_key
 from router.ports import MOST_DEAD, MOST_UNREAD
 from router.store.link import COMMIT, Call
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 #: Lua's unpack has a stack limit (8,000); fields per command stay well under it.
 _CHUNK = 500
 TIMELINE = 200
-#: Onsets kept, in number and time; what is older explains nothing that begins now.
+#: Onsets kept of each partition, beside their time (ONSETS_KEPT).
 MOST_ONSETS = 2_000
-ONSETS_MS = 2 * 3_600_000
 DAY_MS = 86_400_000
 BODY_MS = 7 * DAY_MS
 #: A TTL only cleans up what a lost wake-up left behind; it decides nothing.
@@ -97,7 +97,7 @@ def _onsets(ops: _Ops, keys: Keys, found: list[Onset]) -> None:
     for one in found[-MOST_ONSETS:]:
         rows += (ms(one.opened), codec.encode(one))
     ops.chunks("ZADD", keys.onsets, rows)
-    ops.add("ZREMRANGEBYSCORE", keys.onsets, "-inf", ms(found[-1].opened) - ONSETS_MS)
+    ops.add("ZREMRANGEBYSCORE", keys.onsets, "-inf", ms(found[-1].opened - ONSETS_KEPT))
     ops.add("ZREMRANGEBYRANK", keys.onsets, 0, -MOST_ONSETS - 1)
 
 

@@ -18,6 +18,7 @@ from router.model.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from router.model.blames import Onset
     from router.model.silences import Silence
@@ -40,7 +41,7 @@ class Lookout:
         self._fields: dict[int, dict[str, str]] = {}  # per partition, as stored
         self._by_key: dict[str, dict[str, bool]] = {}
         self.outlook = Outlook(inhibitors=self._by_key)
-        self._heard = False
+        self._read_from: datetime | None = None
         self.owned: Callable[[int], bool] = lambda _: False
         self.silences_changed: Callable[[], None] = lambda: None
         self.keys_ended: Callable[[Iterable[str]], None] = lambda _: None
@@ -62,9 +63,9 @@ class Lookout:
             onsets = self.outlook.onsets
             self.outlook = Outlook(surroundings.silences(_decoded(raw)), self._by_key, onsets)
             self.silences_changed()
-        since = self._clock.now() - _OVERLAP if self._heard else None
-        self._heard = True
-        self.outlook.onsets.add(await self._shared.onsets(since))
+        now = self._clock.now()
+        self.outlook.onsets.add(await self._shared.onsets(self._read_from))
+        self._read_from = now - _OVERLAP  # only once it was read: an outage leaves no gap
         counts = await self._shared.inhibitor_counts()
         foreign = [
             p

@@ -7,8 +7,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.decide.onsets import KEPT, MOST, Onsets
-from router.model.blames import Onset
+from router.decide.onsets import MOST, Onsets
+from router.model.blames import ONSETS_KEPT, Onset
 from tests.unit.decide.making import after
 
 
@@ -47,4 +47,13 @@ def test_it_stays_bounded() -> None:
         view.add([onset(10_000 + minute, minute)])
     assert view.around("prod", after(0), after(60), after(700)) == []
     assert len(view.around("prod", after(500), after(599), after(700))) == 100
-    assert timedelta(minutes=len(view._minutes)) <= KEPT * 1.2 + timedelta(minutes=1)
+    assert timedelta(minutes=len(view._minutes)) <= ONSETS_KEPT + timedelta(minutes=10)
+
+
+def test_a_senders_clock_does_not_clear_the_view() -> None:
+    """An alert that says it began in a year hides nothing, and is itself forgotten in its time."""
+    view = Onsets()
+    view.add([onset(1, 0), Onset("odd", "s9", "prod", "Slow", after(525_600), after(1)), onset(2, 7)])
+    assert [o.service for o in view.around("prod", after(-1), after(8), after(20))] == ["s1", "s2"]
+    view.add([onset(3, 200), onset(4, 210)])
+    assert view.around("prod", after(525_000), after(526_000), after(526_000)) == []
