@@ -185,10 +185,8 @@ def _judge(desk: _Desk) -> Decision:
     word = "confirmed" if confirmed else "refuted"
     desk.tell(why, f"{about.service} {about.version} {word} as the cause by {event.by}")
     verdicts = {**head.verdicts, key: Verdict(confirmed, event.by)}
-    unsaid = next(iter(suspects.judged((about,), {})), about) if old is None else None
-    if unsaid is not None:  # a word that is taken back says nothing new of how well we guess
-        first = suspects.prime(head.suspects)
-        desk.out.judged = (unsaid.probability, confirmed, first is not None and first.key == key)
+    if old is None:  # a word that is taken back says nothing new of how well we guess
+        desk.out.judged = (about.probability, confirmed, top is not None and top.key == key)
     changes: dict[str, Any] = {
         "verdicts": verdicts,
         "suspects": suspects.judged(head.suspects, verdicts),

@@ -54,7 +54,7 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
         changed = _resettled(changes.record(ledger, report, out), book)
         out.ledger = changed
         if changed is not None and report.phase is DeployPhase.TOGGLED:
-            out.ledger = _toggled(changed, event, now)
+            out.ledger = _toggled(changed, event, book, now)
         return out
     index = joining.find(ledger.deploys, event.environment, names, report, book.attribution.skew)
     if index is None and report.phase is DeployPhase.CLEANED_UP:
@@ -83,16 +83,14 @@ def decide(event: ServiceDeploy, seen: Snapshot, book: Rulebook, now: datetime) 
     return out
 
 
-def _toggled(ledger: Ledger, event: ServiceDeploy, now: datetime) -> Ledger:
+def _toggled(ledger: Ledger, event: ServiceDeploy, book: Rulebook, now: datetime) -> Ledger:
     """Return the ledger with the switch of a feature flag as a deploy: it changes what serves as well."""
     report = event.report
-    stem = f"flag/{report.ref[:64]}"
-    used = [d.id.rpartition("/") for d in ledger.deploys]
-    count = 1 + max((int(n) for before, _, n in used if before == stem), default=0)
     deploy = Deploy(
-        id=f"{stem}/{count}",
+        id=_unused(f"flag/{report.ref[:64]}", ledger),
         service=event.service,
         environment=event.environment,
+        flag=True,
         names=(f"{report.ref} {report.detail}".strip()[:200],),
         phases={DeployPhase.LIVE: report.at},
         tellers=(report.source,),
@@ -102,19 +100,22 @@ def _toggled(ledger: Ledger, event: ServiceDeploy, now: datetime) -> Ledger:
         url=report.url,
         ref=report.ref,
     )
-    deploys = _bounded((deploy, *ledger.deploys), now)
+    deploys = _bounded((_tell(deploy, book, told=False), *ledger.deploys), now)
     return msgspec.structs.replace(ledger, deploys=deploys, seen=ledger.seen + 1)
+
+
+def _unused(stem: str, ledger: Ledger) -> str:
+    """Return the next id of a stem: not their number, since an older one may have been forgotten."""
+    used = [d.id.rpartition("/") for d in ledger.deploys]
+    return f"{stem}/{1 + max((int(n) for before, _, n in used if before == stem), default=0)}"
 
 
 def _new(ledger: Ledger, event: ServiceDeploy, names: tuple[str, ...]) -> Deploy:
     report = event.report
     first = names[0] if names else (report.config_revision[:12] or joining.UNKNOWN)
     stem = f"{event.environment}/{first[:64]}"
-    # Not their number: an older one may have been forgotten meanwhile.
-    used = [d.id.rpartition("/") for d in ledger.deploys]
-    count = 1 + max((int(n) for before, _, n in used if before == stem), default=0)
     return Deploy(
-        id=f"{stem}/{count}",
+        id=_unused(stem, ledger),
         service=event.service,
         environment=event.environment,
         names=names or (first,),
@@ -133,7 +134,7 @@ def _merge(deploy: Deploy, report: DeployReport, names: tuple[str, ...]) -> Depl
     said = f"{report.phase} {report.source}"
     merged = msgspec.structs.replace(
         deploy,
-        told={**deploy.told, said: min(report.at, deploy.told.get(said, report.at))},
+        told=_earliest(deploy.told, {said: report.at}),
         names=tuple(dict.fromkeys((*known, *names)))[: changes.MAX_NAMES],
         phases=phases,
         tellers=deploy.tellers if report.source in deploy.tellers else (*deploy.tellers, report.source),
@@ -186,19 +187,13 @@ def _age(deploy: Deploy) -> tuple[bool, datetime, str]:
 
 def _folded(deploy: Deploy, other: Deploy) -> Deploy:
     """Return one deploy of two that turned out to be the same; the first one's words count, wishes add up."""
-    phases = dict(deploy.phases)
-    for phase, at in other.phases.items():
-        phases[phase] = min(at, phases.get(phase, at))
     names = deploy.names if joining.nameless(other) else tuple(dict.fromkeys((*deploy.names, *other.names)))
     return _green(
         msgspec.structs.replace(
             deploy,
             names=names[: changes.MAX_NAMES],
-            phases=phases,
-            told={
-                s: min(a for a in (deploy.told.get(s), other.told.get(s)) if a)
-                for s in dict.fromkeys((*deploy.told, *other.told))
-            },
+            phases=_earliest(deploy.phases, other.phases),
+            told=_earliest(deploy.told, other.told),
             blamed={**other.blamed, **deploy.blamed},
             tellers=tuple(dict.fromkeys((*deploy.tellers, *other.tellers))),
             runs=tuple(dict.fromkeys((*deploy.runs, *other.runs)))[-MAX_RUNS:],
@@ -233,10 +228,12 @@ def _green(deploy: Deploy) -> Deploy:
 
 def _lives(one: dict[str, datetime], other: dict[str, datetime]) -> dict[str, datetime]:
     """Return when each job (or "", somebody without one) told of it as live, the earliest."""
-    found = dict(one)
-    for job, at in other.items():
-        found[job] = min(at, found.get(job, at))
-    return dict(list(found.items())[-MAX_RUNS:])
+    return dict(list(_earliest(one, other).items())[-MAX_RUNS:])
+
+
+def _earliest(one: dict[str, datetime], other: dict[str, datetime]) -> dict[str, datetime]:
+    """Return the times of both, the earlier where both have one."""
+    return one | {name: min(at, one.get(name, at)) for name, at in other.items()}
 
 
 def _job(report: DeployReport) -> str:

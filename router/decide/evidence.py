@@ -2,8 +2,8 @@
 
 Weights are log-odds and add up: their sum, as a probability, is how likely it is that this deploy did it.
 So each weight answers one question: how much likelier is what we see if it did, than if nothing did that
-we know of? What is unknown weighs nothing. docs/explanation.md tells how the numbers were found, and
-docs/reference/attribution.md what came of them.
+we know of? What is unknown weighs nothing. docs/reference/attribution.md has them all, how they were found,
+and what came of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from router.decide import experience, lineage
+from router.decide import experience
 from router.decide.lineage import History
 from router.decide.versions import same_version
 from router.model.events import DeployPhase
@@ -186,12 +186,10 @@ def _kinship(deploy: Deploy, hops: int, s: Scene) -> list[Reason]:
     else:
         how = "depends on" if hops == 1 else f"depends, over {hops} hops, on"
         found = [Reason(Why.DEPENDENCY, f"{s.head.service} {how} {deploy.service}", _KIN[hops])]
-    if s.head.environment and not deploy.environment and not lineage.is_flag(deploy):
+    if s.head.environment and not deploy.environment and not deploy.flag:
         found.append(Reason(Why.SOMEWHERE, "into which environment it went is not known", _ANYWHERE))
-    if not s.head.environment and deploy.environment not in {
-        "",
-        next(iter(s.book.environments.values()), ""),
-    }:
+    usual = s.book.production
+    if usual and not s.head.environment and deploy.environment not in {"", usual}:
         text = f"the alert does not say where it fires, and rarely that is {deploy.environment}"
         found.append(Reason(Why.SOMEWHERE, text, _ANYWHERE))
     return found
@@ -219,14 +217,14 @@ def _timing(deploy: Deploy, minutes: float, s: Scene, *, served: bool) -> Reason
         text = f"the deploy was under way since {when} before the alert"
         return Reason(Why.STARTED_BEFORE_ONSET, text, round(weight + _UNDER_WAY, 2))
     what = "traffic was switched" if DeployPhase.SWITCHED in deploy.phases else "it went live"
-    if lineage.is_flag(deploy):
+    if deploy.flag:
         what = "it was switched"
     return Reason(Why.SWITCHED_BEFORE_ONSET, f"{what} {when} before the alert began", weight)
 
 
 def _version(deploy: Deploy, s: Scene) -> Reason | None:
     label = next((v for name in s.book.labels.version if (v := s.head.labels.get(name))), "")
-    if not label or deploy.service != s.head.service or lineage.is_flag(deploy):
+    if not label or deploy.service != s.head.service or deploy.flag:
         return None
     if any(same_version(label, name) for name in deploy.names):
         return Reason(Why.VERSION_LABEL_MATCHES, f"the alert carries its version {label[:40]}", _VERSION)
@@ -354,7 +352,7 @@ def _others(deploy: Deploy, s: Scene) -> Reason | None:
 def _lineage(deploy: Deploy, s: Scene) -> list[Reason]:
     found = []
     history = s.history(deploy)
-    if not lineage.is_flag(deploy) and history.goes_back(deploy):
+    if not deploy.flag and history.goes_back(deploy):
         found.append(Reason(Why.IS_A_ROLLBACK, "it went back to what had served before", _IS_A_ROLLBACK))
     undone = history.undone(deploy)
     if undone is None or undone.at > (s.ended or s.now) + timedelta(minutes=1):

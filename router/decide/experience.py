@@ -51,9 +51,7 @@ def of_ended(head: Incident, now: datetime) -> Experienced | None:
     """Return what a service's ledger learns from an incident that is over; None where no service is known."""
     if not head.service or (head.hold is not None and head.group == head.hold.digest):
         return None  # what a digest tells of has its own incidents
-    blame = 0.0
-    if head.suspects:
-        blame = 1.0 if head.suspects[0].verdict == "confirmed" else head.suspects[0].probability
+    blame = head.suspects[0].probability if head.suspects else 0.0  # a person's word is in it
     return Experienced(
         key=service_key(head.service),
         service=head.service,

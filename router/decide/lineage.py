@@ -51,7 +51,7 @@ class History:
         found = [
             (at, d, _beginnings(d))
             for d in deploys
-            if d.environment == environment and (at := effect(d)) is not None and not is_flag(d)
+            if d.environment == environment and (at := effect(d)) is not None and not d.flag
         ]
         found.sort(key=lambda each: (each[0], each[1].id))
         self._served = found
@@ -110,14 +110,9 @@ def alike(one: Deploy, other: Deploy) -> bool:
     return any(a in right for a in left) or any(same_version(a, b) for a in left for b in right)
 
 
-def is_flag(deploy: Deploy) -> bool:
-    """Return whether it is a feature flag that was switched."""
-    return deploy.id.startswith("flag/")
-
-
 def kind(deploy: Deploy, deploys: Sequence[Deploy]) -> Kind:
     """Return what a deploy is."""
-    if is_flag(deploy):
+    if deploy.flag:
         return Kind.FLAG
     history = History(deploys, deploy.environment)
     if history.goes_back(deploy):
@@ -133,6 +128,10 @@ def disagreements(deploy: Deploy, skew: timedelta) -> list[str]:
     for name, at in deploy.told.items():
         phase, _, teller = name.partition(" ")
         said.setdefault(phase, {})[teller] = at
+    switched = deploy.phases.get(DeployPhase.SWITCHED)
+    if switched is not None and DeployPhase.LIVE in said:  # before that green was live, without traffic
+        live = said[DeployPhase.LIVE]
+        said[DeployPhase.LIVE] = {teller: max(at, switched) for teller, at in live.items()}
     serves = {**said.get(DeployPhase.LIVE, {}), **said.get(DeployPhase.SWITCHED, {})}
     found = [
         f"{teller} says {phase} at {at:%H:%M:%S}, {other} says that it serves"
@@ -155,7 +154,5 @@ def disagreements(deploy: Deploy, skew: timedelta) -> list[str]:
 
 def promotions(deploy: Deploy, deploys: Sequence[Deploy]) -> list[Deploy]:
     """Return the deploys of the same version into other environments, in the order they took effect."""
-    found = [
-        d for d in deploys if d.environment != deploy.environment and alike(d, deploy) and not is_flag(d)
-    ]
+    found = [d for d in deploys if d.environment != deploy.environment and alike(d, deploy) and not d.flag]
     return sorted(found, key=lambda d: (effect(d) or min(d.phases.values()), d.id))

@@ -8,6 +8,7 @@ is over before it, or where it is no longer blamed on the same deploy.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: Incidents kept with a deploy: the open ones, and the latest that are over.
 MOST: Final = 100
 _TOLD: Final = {State.TRIGGERED, State.ACKNOWLEDGED}
+#: How often an incident that was gathered into another one looks whether that is still so.
+LOOK_AGAIN: Final = timedelta(minutes=10)
 #: By whom a note is that nobody wrote.
 ROUTER: Final = "Incident Router"
 

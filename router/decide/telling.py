@@ -318,6 +318,8 @@ def _planned(head: Incident, scene: Scene) -> Incident:
 
 def _looks(head: Incident, scene: Scene) -> list[datetime]:
     found: list[datetime | None] = [suspects.again_at(head)]
+    if head.gathered:  # whatever becomes of the first one, and of the word that it is over
+        found.append(scene.now + problems.LOOK_AGAIN)
     if head.state in {State.HELD, State.MERGED}:
         return [at for at in found if at is not None]
     if scene.tokens:

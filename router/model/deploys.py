@@ -43,6 +43,7 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     behind a run. ``lives`` are the times at which it was told as live, by job ("": none), ``green_jobs``
     the jobs that only made green ready. ``facts`` are short texts by name that tellers gave
     (``health: Healthy``), last at ``facts_at``. ``told`` has the earliest time by ``<phase> <teller>``.
+    ``flag``: it is a feature flag that was switched, and no version.
     ``blamed`` are the incidents blamed on it, by id: together they are one problem.
     """
 
@@ -65,6 +66,7 @@ class Deploy(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     lives: dict[str, datetime] = {}
     green_jobs: tuple[str, ...] = ()
     told: dict[str, datetime] = {}
+    flag: bool = False
     blamed: dict[str, Blame] = {}
     destinations: dict[str, Destination] = msgspec.field(default_factory=dict)
     version: int = 0

@@ -230,6 +230,13 @@ class Rulebook:
         """Return the canonical environment, or ""."""
         return self._canonical(_first(labels, self.labels.environment))
 
+    @property
+    def production(self) -> str:
+        """Return what production is called here, "" where no environment has one of its usual names."""
+        return next(
+            (self.environments[n] for n in ("production", "prod", "prd") if n in self.environments), ""
+        )
+
     def team(self, labels: Mapping[str, str], service: str) -> str:
         """Return the team an alert names, else the catalogue's for its service, else ""."""
         known = self.services.get(service)
@@ -248,6 +255,8 @@ class Rulebook:
         return self._near(service, callers=True)
 
     def _near(self, service: str, *, callers: bool) -> Mapping[str, int]:
+        if not self._neighbours(service, callers=callers):
+            return {}  # also for names that only an alert has said: what is kept is bounded by the catalogue
         known = self._index.near.get((service, callers))
         if known is not None:
             return known

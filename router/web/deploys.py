@@ -203,8 +203,8 @@ def _began(deploy: Deploy, phases: tuple[DeployPhase, ...]) -> datetime | None:
 
 
 def _sources(deploy: Deploy, phases: tuple[DeployPhase, ...]) -> list[dict[str, Any]]:
-    told = [(at, *name.split(" ", 1)) for name, at in deploy.told.items() if name.split(" ", 1)[0] in phases]
-    return [{"teller": teller, "phase": phase, "at": at} for at, phase, teller in sorted(told)]
+    told = sorted((at, *name.split(" ", 1)) for name, at in deploy.told.items())
+    return [{"teller": teller, "phase": p, "at": at} for at, p, teller in told if p in phases]
 
 
 def _in_order(blames: Iterable[Blame]) -> list[Blame]:

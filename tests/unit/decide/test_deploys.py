@@ -250,3 +250,25 @@ def test_nameless_deploy() -> None:
 def test_version_names(given: dict[str, object], want: tuple[str, ...]) -> None:
     """Image tags, the commit and a version-like ref are names; ports, floating tags and branches are not."""
     assert joining.names(placed(report(**given)), ()) == want
+
+
+def test_a_flag_that_is_switched_is_told_as_a_change() -> None:
+    """Each switch is a deploy of its own: it wakes open incidents, and receivers of changes hear of it."""
+    world = World()
+    for n, state in enumerate(("on", "off")):
+        said = report(DeployPhase.TOGGLED, n, environment="", ref="new-basket", detail=state)
+        world.does(placed(said, environment=""))
+    assert [(d.id, d.name, d.flag) for d in ledger(world).deploys] == [
+        ("flag/new-basket/2", "new-basket off", True),
+        ("flag/new-basket/1", "new-basket on", True),
+    ]
+    assert all(d.destinations[CHANGES].due for d in ledger(world).deploys)
+    assert ledger(world).seen == 2
+
+
+def test_an_environment_called_flag_holds_deploys() -> None:
+    """What a deploy is follows from what was told, not from what places are called."""
+    world = World()
+    world.does(placed(report(DeployPhase.LIVE, revision=SHA, environment="flag"), environment="flag"))
+    assert the_one(world).id.startswith("flag/")
+    assert not the_one(world).flag

@@ -234,9 +234,7 @@ def test_a_newer_version_does_not_acquit() -> None:
 
 def test_a_flag_is_a_suspect_everywhere() -> None:
     """A feature flag has no environment, and is judged as any deploy."""
-    flag = msgspec.structs.replace(
-        deploy(-5, DeployPhase.LIVE, "new-basket on", environment=""), id="flag/new-basket/1"
-    )
+    flag = msgspec.structs.replace(deploy(-5, DeployPhase.LIVE, "new-basket on", environment=""), flag=True)
     one = judged(flag)
     assert (one.standing, one.environment) == ("suspected", "")
     assert Why.SOMEWHERE not in why(one)
@@ -248,6 +246,26 @@ def test_unknown_places_weigh_less() -> None:
     assert Why.SOMEWHERE in why(judged(deploy(-5, environment="")))
     assert Why.SOMEWHERE in why(judged(deploy(-5, environment="staging"), env=""))
     assert Why.SOMEWHERE not in why(judged(deploy(-5), env=""))
+
+
+@pytest.mark.parametrize(
+    "environments", [{"dev": "dev", "prod": "prod"}, {"blue": "blue"}], ids=["dev-first", "none"]
+)
+def test_production_is_known_by_its_name(environments: dict[str, str]) -> None:
+    """In whatever order environments are named; where none is production, no place is unusual."""
+    book = dataclasses.replace(rulebook(), environments=environments)
+    world = World(book, Snapshot(ledgers=ledgers(deploy(-5))))
+    world.tells(alert(env=""))
+    assert Why.SOMEWHERE not in why(world.head.suspects[0])
+
+
+def test_names_that_only_alerts_say_are_not_kept() -> None:
+    """Whatever service alerts name, what is remembered of who calls whom is bounded by the catalogue."""
+    book = rulebook()
+    for n in range(50):
+        assert book.callees(f"stranger-{n}") == book.callers(f"stranger-{n}") == {}
+    book.callees("shop")
+    assert len(book._index.near) == 1
 
 
 def test_the_same_alert_just_before_the_deploy() -> None:

@@ -37,7 +37,7 @@ def test_a_version_that_comes_back_is_a_rollback() -> None:
 def test_what_serves_is_not_undone() -> None:
     """The last one serves; another environment's deploys, flags and its own version again change nothing."""
     again = with_id(deploy(70, name="2.0"), 2)
-    flag = msgspec.structs.replace(deploy(80, name="x on"), id="flag/x/1")
+    flag = msgspec.structs.replace(deploy(80, name="x on"), flag=True)
     elsewhere = deploy(75, name="3.0", environment="dev")
     assert History([again, flag, elsewhere, TWO, ONE], "prod").undone(TWO) is None
 
@@ -68,7 +68,7 @@ def test_hotfixes_configuration_and_flags() -> None:
     assert kind(hot, [hot, ONE]) is Kind.HOTFIX
     assert kind(labelled, [labelled, ONE]) is Kind.HOTFIX
     assert kind(config, [config, base]) is Kind.CONFIG
-    assert kind(msgspec.structs.replace(ONE, id="flag/x/1"), []) is Kind.FLAG
+    assert kind(msgspec.structs.replace(ONE, flag=True), []) is Kind.FLAG
 
 
 def test_one_version_through_the_environments() -> None:
@@ -90,7 +90,7 @@ def test_tellers_that_contradict_each_other() -> None:
         "live argocd": after(25),
         "failed argocd": after(6),
     }
-    one = msgspec.structs.replace(TWO, told=told, facts={"health": "Degraded"})
+    one = with_id(deploy(5, DeployPhase.LIVE, name="2.0"), 1, told=told, facts={"health": "Degraded"})
     assert disagreements(one, timedelta(minutes=2)) == [
         "argocd says failed at 12:06:00, gitlab says that it serves",
         "its health is told as Degraded, argocd, gitlab says that it serves",
@@ -98,3 +98,12 @@ def test_tellers_that_contradict_each_other() -> None:
     ]
     fine = msgspec.structs.replace(TWO, told={"live gitlab": after(5), "live argocd": after(6)})
     assert disagreements(fine, timedelta(minutes=2)) == []
+
+
+def test_green_before_the_switch_is_no_contradiction() -> None:
+    """Argo CD tells green as live before traffic is switched, GitLab after; both mean the same."""
+    phases = {**TWO.phases, DeployPhase.SWITCHED: after(10)}
+    one = msgspec.structs.replace(
+        TWO, phases=phases, told={"live argocd": after(1), "live gitlab": after(11)}
+    )
+    assert disagreements(one, timedelta(minutes=2)) == []

@@ -140,6 +140,20 @@ def test_it_stays_while_the_first_is_open() -> None:
     assert one.head.destinations == {}
 
 
+def test_it_looks_whether_it_is_still_a_part() -> None:
+    """It looks again by itself, so that a deploy which is forgotten meanwhile leaves nobody untold."""
+    one = world(blame())
+    for minute in range(1, 90):
+        if one.head.wake_at is not None and after(minute) >= one.head.wake_at:
+            one.wakes(TimerKind.REVIEW, minute)
+    assert one.head.state is State.MERGED
+    assert one.timer(TimerKind.REVIEW) > after(89)
+    one.seen = dataclasses.replace(one.seen, ledgers={"shop": Ledger("shop")})
+    one.wakes(TimerKind.REVIEW, 99)
+    assert one.head.state is State.TRIGGERED
+    assert one.target().due
+
+
 def test_who_merged_it_by_hand_decides() -> None:
     """An incident that a person merged is not let go by the router."""
     one = World()
