@@ -5,7 +5,6 @@ With CI=true a missing server is an error, never a skip.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ import pytest
 from router.kit.clock import SystemClock
 from router.store.link import Link, connect
 from router.store.server import EmbeddedServer, find_binary
+from tests.waiting import NotYet, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,14 +99,7 @@ def port() -> int:
 
 async def wait_for(condition, what: str, seconds: float = 15.0) -> object:
     """Wait for a named condition (a callable, maybe async), with its last value in the failure."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    value: object = None
-    while loop.time() < until:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
-        await asyncio.wait([loop.create_task(asyncio.sleep(0.01))])
-    pytest.fail(f"not within {seconds:g} s: {what} (last: {value!r})")
+    try:
+        return await until(condition, what, seconds)
+    except NotYet as exc:
+        pytest.fail(str(exc))

@@ -19,6 +19,7 @@ import aiohttp
 import redis.asyncio as aredis
 
 from tests.conftest import free_port
+from tests.waiting import NotYet, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -76,14 +77,16 @@ class Router:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "router", "serve", env=self.env, stdout=out, stderr=out
             )
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with self.session.get(self.url("/-/ready")) as r:
-                    if r.status == 200:
-                        return time.monotonic() - started
-            if self.process.returncode is not None or time.monotonic() - started > _START_S:
-                raise Failure(f"the router did not become ready: {log.read_text()[-1500:]}")
-            await asyncio.sleep(0.005)  # between two looks at a condition
+
+        async def ready() -> bool:
+            ended = self.process is not None and self.process.returncode is not None
+            return ended or await _ready(self.session, self.port)
+
+        with contextlib.suppress(NotYet):
+            await until(ready, "the router is ready", _START_S, every=0.005)
+            if self.process.returncode is None:
+                return time.monotonic() - started
+        raise Failure(f"the router did not become ready: {log.read_text()[-1500:]}")
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -95,13 +98,16 @@ class Router:
 
     async def decided(self, seconds: float = 60.0) -> float:
         """Wait until every inbox is empty; return the time (CLOCK_MONOTONIC) at which that was seen."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+
+        async def empty() -> bool:
             depths = await self.depths()
-            if depths["inbox_urgent"] + depths["inbox_normal"] == 0:
-                return time.monotonic()
-            await asyncio.sleep(0.01)  # between two looks at a condition
-        raise Failure(f"not decided within {seconds:g} s: {depths}")
+            return depths["inbox_urgent"] + depths["inbox_normal"] == 0
+
+        try:
+            await until(empty, "every inbox is empty", seconds)
+        except NotYet as exc:
+            raise Failure(str(exc)) from None
+        return time.monotonic()
 
     async def counter(self, name: str) -> float:
         """Return a counter without labels from /metrics."""
@@ -188,12 +194,15 @@ async def alertmanager() -> AsyncIterator[int | None]:
 
 
 async def _answers(port: int) -> None:
-    until = time.monotonic() + _START_S
     async with aiohttp.ClientSession() as session:
-        while time.monotonic() < until:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(f"http://127.0.0.1:{port}/-/ready") as r:
-                    if r.status == 200:
-                        return
-            await asyncio.sleep(0.02)  # between two looks at a condition
-    raise Failure("Alertmanager did not become ready")
+        try:
+            await until(lambda: _ready(session, port), "Alertmanager is ready", _START_S, every=0.02)
+        except NotYet as exc:
+            raise Failure(str(exc)) from None
+
+
+async def _ready(session: aiohttp.ClientSession, port: int) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        async with session.get(f"http://127.0.0.1:{port}/-/ready") as r:
+            return r.status == 200
+    return False

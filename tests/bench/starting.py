@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench import processes
+from tests.waiting import NotYet, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: So many looks in a row must show the same.
+LOOKS = 10
+
+
+async def _at_rest(one: processes.Router) -> float:
+    """Return what it holds in memory once that does not grow any more: what is loaded late shows, too."""
+    seen = [0.0]
+
+    def steady() -> bool:
+        seen.append(one.resident_mib())
+        return len(seen) > LOOKS and seen[-1] == seen[-LOOKS]
+
+    with contextlib.suppress(NotYet):  # then the most is what it holds
+        await until(steady, "its memory is steady", 5, every=0.05)
+    return max(seen)
 
 
 async def measure(say: Callable[[str], None], *, short: bool) -> dict[str, float]:
@@ -22,8 +39,7 @@ async def measure(say: Callable[[str], None], *, short: bool) -> dict[str, float
             one = processes.Router(Path(folder), rules, {})
             try:
                 took.append(await one.start())
-                await asyncio.sleep(0.5)  # what is loaded late shows, too
-                resident = max(resident, one.resident_mib())
+                resident = max(resident, await _at_rest(one))
             finally:
                 await one.stop()
     out = {"start_to_ready_s": sorted(took)[len(took) // 2], "router_rss_mib": resident}

@@ -7,7 +7,6 @@ comes first, so that a week takes minutes and the same scenario gives the same v
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -25,6 +24,7 @@ from router.kit.clock import SystemClock
 from router.model.errors import ConfigError
 from router.model.incidents import SUSPECTED
 from tests.eval import scenario
+from tests.waiting import NotYet, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -61,6 +61,7 @@ class Run:
         self.known: dict[str, dict[str, Any]] = {}
         self._stamp: dict[str, tuple[Any, ...]] = {}
         self._deploys: dict[str, dict[str, Any]] = {}
+        self._quiet = 0
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -77,26 +78,12 @@ class Run:
 
     async def _calm(self) -> None:
         """Wait until nothing is left to do now; every process then knows what the others wrote."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE_S
-        quiet = 0
-        while quiet < 2:
-            for app in self.apps:
-                app.engine.nudge()
-            await asyncio.sleep(0)
-            while not all(app.engine.idle and app.deliveries.idle for app in self.apps):
-                self._patient(until)
-                await asyncio.sleep(0.0003)
-            self._patient(until)
-            due = self._next()
-            rest = due is None or due > self.clock.at
-            quiet = quiet + 1 if rest and (len(self.apps) == 1 or await self._nothing_stored()) else 0
-        if len(self.apps) > 1:
-            for app in self.apps:
-                await app.lookout.refresh()
-
-    def _patient(self, until: float) -> None:
-        if asyncio.get_running_loop().time() > until:
+        self._quiet = 0
+        for app in self.apps:
+            app.engine.nudge()
+        try:
+            await until(self._at_rest, "the router is at rest", PATIENCE_S, every=0.0003)
+        except NotYet:
             busy = [
                 f"{n}: {len(app.engine.partitions)} partitions, engine "
                 f"{'idle' if app.engine.idle else 'busy'}, deliveries "
@@ -104,7 +91,22 @@ class Run:
                 for n, app in enumerate(self.apps)
             ]
             at, due = self.clock.at, self._next()
-            raise Failure(f"the router does not come to rest at {at} (next {due}; {'; '.join(busy)})")
+            text = f"the router does not come to rest at {at} (next {due}; {'; '.join(busy)})"
+            raise Failure(text) from None
+        if len(self.apps) > 1:
+            for app in self.apps:
+                await app.lookout.refresh()
+
+    async def _at_rest(self) -> bool:
+        """Return whether nothing was left to do at two looks, one after the other."""
+        due = self._next()
+        rest = all(app.engine.idle and app.deliveries.idle for app in self.apps)
+        rest = rest and (due is None or due > self.clock.at)
+        self._quiet = self._quiet + 1 if rest and (len(self.apps) == 1 or await self._nothing_stored()) else 0
+        if rest and self._quiet < 2:
+            for app in self.apps:
+                app.engine.nudge()
+        return self._quiet > 1
 
     async def _nothing_stored(self) -> bool:
         depths = (await self._get("/api/v1/status"))["depths"]
@@ -224,12 +226,15 @@ async def _routers(folder: Path, clock: DrivenClock, workers: int) -> AsyncItera
 async def _shared_out(apps: list[App]) -> None:
     """Wait until every partition has an owner, and every process its share."""
     whole = apps[0].settings.partitions
-    for _ in range(3000):
+
+    def shared() -> bool:
         held = [len(app.engine.partitions) for app in apps]
-        if sum(held) == whole and max(held) <= -(-whole // len(apps)):
-            return
-        await asyncio.sleep(0.01)
-    raise Failure(f"partitions are not shared out: {held}")
+        return sum(held) == whole and max(held) <= -(-whole // len(apps))
+
+    try:
+        await until(shared, "partitions are shared out", PATIENCE_S)
+    except NotYet as exc:
+        raise Failure(str(exc)) from None
 
 
 async def run(

@@ -19,8 +19,10 @@ from tests.conftest import free_port, need, wait_for
 from tests.fakes.slack import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
     from pathlib import Path
+
+    from router.demo import Delivery
 
 RULES = {
     "routes.yaml": """
@@ -151,6 +153,15 @@ def body(*alerts: dict[str, Any], **more: Any) -> dict[str, Any]:
         "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://alertmanager.example.com",
         "alerts": list(alerts), **more,
     }  # fmt: skip
+
+
+async def tell(c: Client, deliveries: Iterable[Delivery]) -> None:
+    """Let a story's deliveries arrive."""
+    for d in deliveries:
+        status, answer = await c.post(
+            f"/webhooks/{d.kind}", d.body, headers={"X-Gitlab-Event": d.headers.get("X-Gitlab-Event", "")}
+        )
+        assert status == 202, answer
 
 
 class RouterProcess:

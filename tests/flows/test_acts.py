@@ -5,27 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.conftest import wait_for
 from tests.fakes.pagerduty import FakePagerDuty
 from tests.fakes.slack import FakeSlack
-from tests.flows.harness import Client, alert, body, client, environ, running, write_rules
+from tests.flows.harness import Client, alert, body
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    pass
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HOOK = "/webhooks/alertmanager"
-
-
-@pytest.fixture
-async def c(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> AsyncIterator[Client]:
-    write_rules(tmp_path / "rules")
-    env = environ(tmp_path, ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url, ROUTER_SLACK_API_URL=slack.url)
-    async with running(env) as app, client(app.port) as one:
-        yield one
 
 
 async def opened(c: Client) -> str:

@@ -5,37 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from router.demo import Story
 from tests.conftest import wait_for
 from tests.fakes.pagerduty import FakePagerDuty
-from tests.fakes.slack import FakeSlack
-from tests.flows.harness import Client, alert, body, client, environ, running, write_rules
+from tests.flows.harness import Client, alert, body, tell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-    from pathlib import Path
-
-    from router.demo import Delivery
+    pass
 
 NOW = datetime.now(UTC)  # noqa: TID251  deploys are forgotten by age, so the story is told now
-
-
-@pytest.fixture
-async def c(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> AsyncIterator[Client]:
-    write_rules(tmp_path / "rules")
-    urls = {"ROUTER_PAGERDUTY_EVENTS_URL": pagerduty.url, "ROUTER_SLACK_API_URL": slack.url}
-    async with running(environ(tmp_path, **urls)) as app, client(app.port) as one:
-        yield one
-
-
-async def tell(c: Client, deliveries: Iterable[Delivery]) -> None:
-    for d in deliveries:
-        status, answer = await c.post(
-            f"/webhooks/{d.kind}", d.body, headers={"X-Gitlab-Event": d.headers.get("X-Gitlab-Event", "")}
-        )
-        assert status == 202, answer
 
 
 async def test_tellers_make_one_deploy_and_one_change_event(c: Client, pagerduty: FakePagerDuty) -> None:

@@ -8,27 +8,13 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
-
 from tests.conftest import free_port, wait_for
-from tests.flows.harness import Client, alert, body, client, environ, running, write_rules
+from tests.flows.harness import Client, alert, body
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.fakes.pagerduty import FakePagerDuty
-    from tests.fakes.slack import FakeSlack
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def c(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> AsyncIterator[Client]:
-    write_rules(tmp_path / "rules")
-    env = environ(tmp_path, ROUTER_PAGERDUTY_EVENTS_URL=pagerduty.url, ROUTER_SLACK_API_URL=slack.url)
-    async with running(env) as app, client(app.port) as one:
-        yield one
 
 
 class Result(NamedTuple):

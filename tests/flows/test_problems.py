@@ -5,28 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from router.demo import Story
 from tests.conftest import wait_for
-from tests.flows.harness import Client, alert, body, client, environ, running, write_rules
+from tests.flows.harness import Client, alert, body, tell
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.fakes.pagerduty import FakePagerDuty
     from tests.fakes.slack import FakeSlack
 
 NOW = datetime.now(UTC)  # noqa: TID251  deploys are forgotten by age, so the story is told now
-
-
-@pytest.fixture
-async def c(tmp_path: Path, pagerduty: FakePagerDuty, slack: FakeSlack) -> AsyncIterator[Client]:
-    write_rules(tmp_path / "rules")
-    urls = {"ROUTER_PAGERDUTY_EVENTS_URL": pagerduty.url, "ROUTER_SLACK_API_URL": slack.url}
-    async with running(environ(tmp_path, **urls)) as app, client(app.port) as one:
-        yield one
 
 
 async def by_title(c: Client) -> dict[str, dict[str, Any]]:
@@ -38,9 +25,7 @@ async def test_the_second_incident_of_a_deploy_joins_the_first(
 ) -> None:
     """One page for both; the first one's thread says so, and when it is over the second is told."""
     story = Story(NOW)
-    for d in story.deploy():
-        event = d.headers.get("X-Gitlab-Event", "")
-        await c.post(f"/webhooks/{d.kind}", d.body, headers={"X-Gitlab-Event": event})
+    await tell(c, story.deploy())
     await wait_for(c.settled, "the deploy is told")
     began = NOW - timedelta(minutes=12)
     errors, slow = (alert(name, at=began, version=story.tag) for name in ("HighErrorRate", "SlowAnswers"))

@@ -80,9 +80,12 @@ class FakeRouter:
         with contextlib.suppress(ConnectionError):
             for one in self.lines:
                 await response.write(one)
-            while self.stays:  # as the router's own keepalive, but faster
-                await asyncio.wait([asyncio.get_running_loop().create_task(asyncio.sleep(0.02))])
-                await response.write(b"\n")
+
+            async def let_go() -> bool:
+                await response.write(b"\n")  # as the router's own keepalive, but faster
+                return not self.stays
+
+            await wait_for(let_go, "the test lets go", 60)
         return response
 
 
@@ -274,7 +277,7 @@ async def test_what_is_added_meanwhile_is_left() -> None:
         young = letter(0, "2026-11-20T10:31:00Z")
         return [*plain(request), young] if "before" in request.query else plain(request)
 
-    one.page = page  # type: ignore[method-assign]
+    one.page = page  # type: ignore[method-assign]  a stand-in that grows meanwhile
     async with serving(one):
         result = await run(one, "dlq", "drop", "--all", "--yes")
     is_told(result, code=0)

@@ -23,6 +23,7 @@ from router.ports import SwitchedOff, Taken
 from router.rulebook import matchers
 from router.rulebook.senders import Sender
 from router.work.senders import Senders
+from tests.conftest import wait_for
 from tests.fakes.samples import ManualClock
 from tests.unit.decide.books import alert, book
 
@@ -817,13 +818,15 @@ async def test_a_cancelled_turn_loses_nothing() -> None:
     one = world.process()
     one.heard("gitlab", [])
 
+    hanging = asyncio.Event()
+
     async def hang() -> None:
+        hanging.set()
         await asyncio.Event().wait()
 
     world.notes.between = hang
     turn = asyncio.get_running_loop().create_task(one.turn())
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await wait_for(hanging.is_set, "the turn is about to write")
     turn.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await turn
@@ -905,7 +908,7 @@ async def test_who_was_long_not_heard_is_noted_at_once() -> None:
 
 async def _loops() -> None:
     for _ in range(20):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop takes no time; what must not happen has no condition
 
 
 # --- what counts, and for how long -----------------------------------------------------------------------
