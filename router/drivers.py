@@ -209,7 +209,7 @@ class Drivers:
         return problems
 
 
-async def _nobody_to_ask(method: str, args: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG001
+async def _nobody_to_ask(method: str, args: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:  # noqa: ARG001  the signature of those who ask
     """Answer as an API that nobody has."""
     return "not_supported", {}
 
