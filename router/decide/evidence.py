@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 from router.decide import experience
 from router.decide.lineage import History
 from router.decide.versions import same_version
+from router.kit.text import span
+from router.model.blames import ONSETS_KEPT
 from router.model.events import DeployPhase
 from router.model.reasons import Reason, Why
 
@@ -69,6 +71,11 @@ _TRUST: Final = 0.85  # a rate is learned from few events
 _COMMON: Final = -4.0
 _RARE: Final = 0.8
 
+#: What is told by what fails elsewhere.
+_ELSEWHERE: Final = frozenset(
+    (Why.DEPLOYED_SERVICE_FAILS, Why.DEPLOYED_SERVICE_IS_WELL, Why.CALLERS_FAIL, Why.CALLEE_FAILS,
+     Why.OTHERS_FAIL_TOO)
+)  # fmt: skip
 _TAKEN: Final = frozenset((Why.CURED_BY_ROLLBACK, Why.ROLLED_BACK_MEANWHILE))
 #: An alert that ends within this time of a rollback was cured by it; one that lasts longer was not.
 CURED_WITHIN: Final = timedelta(minutes=20)
@@ -99,7 +106,10 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One incident and what is known around it. ``ended``: when its last alert did, None while one fires."""
+    """One incident and what is known around it. ``ended``: when its last alert did, None while one fires.
+
+    ``kept``: what else failed when it began, by suspect, of an earlier judgement; None while that is known.
+    """
 
     head: Incident
     onset: datetime
@@ -109,6 +119,7 @@ class Scene:
     failing: Failing
     book: Rulebook
     histories: dict[tuple[str, str], History]
+    kept: Mapping[str, list[Reason]] | None
 
     def history(self, deploy: Deploy) -> History:
         """Return what served where a deploy went."""
@@ -136,7 +147,10 @@ def scene(
     onset = head.onset or head.starts_at or now
     found = around(onset - CALLEE_FIRST, onset + TOGETHER)
     failing = _failing([one for one in found if one.service not in {head.service, ""}], onset, head.alert)
-    return Scene(head, onset, now, head.ended_at, ledgers, failing, book, {})
+    kept = None
+    if now - onset > ONSETS_KEPT - CALLEE_FIRST:  # the view is forgotten; what it showed is not
+        kept = {each.key: [r for r in each.reasons if r.why in _ELSEWHERE] for each in head.suspects}
+    return Scene(head, onset, now, head.ended_at, ledgers, failing, book, {}, kept)
 
 
 def _failing(found: Sequence[Onset], onset: datetime, alert: str) -> Failing:
@@ -164,11 +178,12 @@ def of(deploy: Deploy, hops: int, at: datetime, s: Scene, *, served: bool) -> li
         _version(deploy, s),
         _fired_before(at, s),
         _failed(deploy, served=served),
-        _own_health(deploy, hops, at, s),
-        _callers(deploy, hops, at, s),
-        _callee(deploy, s),
-        _others(deploy, s),
     ]
+    if s.kept is None:
+        maybe += [_own_health(deploy, hops, at, s), _callers(deploy, hops, at, s)]
+        maybe += [_callee(deploy, s), _others(deploy, s)]
+    else:
+        maybe += s.kept.get(f"{deploy.service}/{deploy.id}", [])
     found += [r for r in maybe if r is not None]
     found += _lineage(deploy, s) if served else []
     if not any(r.weight >= _TAKEN_BACK and r.why in _TAKEN for r in found):  # people took it back: no restart
@@ -209,10 +224,10 @@ def _by_time(minutes: float, book: Rulebook) -> float:
 
 def _timing(deploy: Deploy, minutes: float, s: Scene, *, served: bool) -> Reason:
     if minutes < -s.book.attribution.skew.total_seconds() / 60:
-        text = f"the alert began {words(timedelta(minutes=-minutes))} before the deploy took effect"
+        text = f"the alert began {span(60 * minutes)} before the deploy took effect"
         return Reason(Why.ONSET_BEFORE_SWITCH, text, _BEFORE)
     weight = _by_time(minutes, s.book)
-    when = words(timedelta(minutes=max(minutes, -minutes))) if minutes >= 0 else "moments"
+    when = span(60 * minutes) if minutes >= 0 else "moments"
     if not served:
         text = f"the deploy was under way since {when} before the alert"
         return Reason(Why.STARTED_BEFORE_ONSET, text, round(weight + _UNDER_WAY, 2))
@@ -266,7 +281,7 @@ def _fired_before(at: datetime, s: Scene) -> Reason | None:
         return None
     if before > at:
         return None  # it began after the deploy, ended, and began again
-    text = f"the same alert had ended {words(at - before)} before the deploy took effect"
+    text = f"the same alert had ended {_span(at - before)} before the deploy took effect"
     return Reason(Why.FIRED_BEFORE, text, _FIRED_BEFORE)
 
 
@@ -282,15 +297,14 @@ def _restart(minutes: float, score: float, s: Scene) -> Reason:
         density = 1.5 / _RESTART_ENDS_MIN * math.sqrt(part) * still
         likely = near * density * _FAULT_ENDS_MIN * (1 + lasted / _FAULT_ENDS_MIN) ** 2
     weight = round(-math.log(1 + likely * math.exp(min(20.0, score))), 2)
-    span = words(timedelta(minutes=lasted))
-    if s.ended is not None:
-        ended = f"it ended by itself after {span}"
-        return Reason(Why.MAY_BE_RESTART, f"{ended}, as after a restart", weight) if weight < -0.05 else (
-            Reason(Why.PERSISTS, f"it lasted {span}, longer than a restart's alerts do", 0.0)
-        )  # fmt: skip
-    if weight > -0.05:
-        return Reason(Why.PERSISTS, f"it fires for {span} by now: no restart's alert does", 0.0)
-    return Reason(Why.MAY_BE_RESTART, f"it fires for {span} by now: it may be the restart alone", weight)
+    long = span(60 * lasted)
+    if weight >= -0.05:
+        ended = f"it lasted {long}, longer than a restart's alerts do"
+        text = f"it fires for {long} by now: no restart's alert does" if s.ended is None else ended
+        return Reason(Why.PERSISTS, text, 0.0)
+    ended = f"it ended by itself after {long}, as after a restart"
+    text = f"it fires for {long} by now: it may be the restart alone" if s.ended is None else ended
+    return Reason(Why.MAY_BE_RESTART, text, weight)
 
 
 # --- what else fails --------------------------------------------------------------------------------
@@ -361,14 +375,14 @@ def _lineage(deploy: Deploy, s: Scene) -> list[Reason]:
         return found
     by = f"by {undone.by}" if undone.by else "by a rollback"
     if undone.at <= s.onset:
-        text = f"it was replaced {by} {words(s.onset - undone.at)} before the alert began"
+        text = f"it was replaced {by} {_span(s.onset - undone.at)} before the alert began"
         return [*found, Reason(Why.SUPERSEDED, text, _SUPERSEDED)]
     since = (s.ended or s.now) - undone.at
     if s.ended is not None and timedelta(minutes=-1) <= since <= CURED_WITHIN:
-        text = f"the alert ended {words(max(since, timedelta()))} after it was replaced {by}"
+        text = f"the alert ended {_span(max(since, timedelta()))} after it was replaced {by}"
         return [*found, Reason(Why.CURED_BY_ROLLBACK, text, _CURED if undone.back else _CURED_BY_NEXT)]
     if since > CURED_WITHIN and undone.back:  # what is built on a bad version is bad as well
-        text = f"the alert fired on for {words(since)} after it was replaced {by}"
+        text = f"the alert fired on for {_span(since)} after it was replaced {by}"
         return [*found, Reason(Why.ROLLBACK_DID_NOT_HELP, text, _NOT_CURED)]
     if undone.back and s.ended is None:
         found.append(
@@ -384,12 +398,5 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}{'s' if n != 1 else ''}"
 
 
-def words(span: timedelta) -> str:
-    """Return a span for people: ``40 s``, ``3 min``, ``2 h 5 min``."""
-    seconds = int(span.total_seconds())
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes = seconds // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+def _span(length: timedelta) -> str:
+    return span(length.total_seconds())

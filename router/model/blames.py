@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-#: How long an onset is kept: what is older explains nothing that begins now.
-ONSETS_KEPT: Final = timedelta(hours=2)
+#: How long an onset is kept. An incident is judged again when it ends, by what failed when it began.
+ONSETS_KEPT: Final = timedelta(days=1)
 
 
 class Blame(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -19,7 +19,7 @@ class Surroundings(Protocol):
         """Return a word for each partition that changes with what inhibits there."""
 
     async def onsets(self, since: datetime | None) -> list[Onset]:
-        """Return what opened in any partition since then (of the last two hours), in no order."""
+        """Return what opened in any partition since then (of the last day), in no order."""
 
     async def silences(self) -> dict[str, bytes]:
         """Return all silences, encoded, by id."""

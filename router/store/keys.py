@@ -18,7 +18,7 @@ ir:{p}:muted           set     groups in which an alert that fires is muted
 ir:{p}:inhibits        hash    what inhibits: <key>|<group>|<alert> -> 1 where it is a target, too, else 0
 ir:{p}:reviewed        hash    rules: the rulebook under which all groups were looked at; inhibits: counts
                                its changes, so that other processes know when to read it again
-ir:{p}:onsets          zset    incidents that opened in the last two hours, encoded, by when; bounded
+ir:{p}:onsets          zset    incidents that opened within a day, encoded, by when; bounded
 ir:{p}:timers          zset    wake-ups, by when they are due
 ir:{p}:dead            stream  dead letters, bounded
 ir:{p}:unread          stream  dead letters that are deliveries, bounded by themselves: a flood of them

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from router.decide import evidence, experience
 from router.decide.decision import Snapshot
-from router.decide.evidence import words
 from router.decide.onsets import Onsets
 from router.decide.outlook import Outlook
 from router.decide.suspects import find
 from router.model.blames import Experienced, Onset
 from router.model.deploys import Ledger
-from router.model.events import DeployPhase, TimerKind
+from router.model.events import DeployNoticed, DeployPhase, TimerKind
 from router.model.reasons import Why
 from router.rulebook.book import Attribution, Service
 from tests.unit.decide.making import World, after, alert, deploy, ledgers, rulebook
@@ -200,6 +199,20 @@ def test_what_is_not_known_everywhere_is_not_looked_at() -> None:
     assert Why.OTHERS_FAIL_TOO not in why(judged(deploy(-5), onsets=fresh))
 
 
+def test_what_failed_with_it_is_not_forgotten() -> None:
+    """An incident that lasts for days is judged by what failed when it began, though the view is gone."""
+    world = World(seen=Snapshot(ledgers=ledgers(deploy(-5))))
+    world.tells(alert())
+    known = Onsets()
+    known.add(onset(f"s{n}", 1) for n in range(3))
+    world.surrounds(Outlook(onsets=known))
+    world.does(DeployNoticed("shop", "1"), 20)
+    then = weight(world.head.suspects[0], Why.OTHERS_FAIL_TOO)
+    world.surrounds(Outlook())
+    world.does(DeployNoticed("shop", "2"), 3 * 24 * 60)
+    assert weight(world.head.suspects[0], Why.OTHERS_FAIL_TOO) == then
+
+
 def test_a_machines_alert() -> None:
     """An alert about a disk or a node is rarely a deploy's doing."""
     world = World(seen=Snapshot(ledgers=ledgers(deploy(-5))))
@@ -307,11 +320,3 @@ def test_the_first_choice_agrees_with_the_whole(minutes: float, hops: int) -> No
     book = rulebook()
     far, near = evidence.prior(3, minutes, book), evidence.prior(hops, minutes, book)
     assert near >= far
-
-
-@pytest.mark.parametrize(
-    ("seconds", "want"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min"), (7500, "2 h 5 min")]
-)
-def test_spans_in_words(seconds: int, want: str) -> None:
-    """Spans are told in seconds, minutes or hours."""
-    assert words(timedelta(seconds=seconds)) == want

@@ -43,11 +43,18 @@ def test_it_stays_bounded() -> None:
     view = Onsets()
     view.add([onset(n, 0) for n in range(MOST + 50)])
     assert len(view.around("prod", after(0), after(0), after(9))) == MOST
-    for minute in range(600):
+    for minute in range(3000):
         view.add([onset(10_000 + minute, minute)])
-    assert view.around("prod", after(0), after(60), after(700)) == []
-    assert len(view.around("prod", after(500), after(599), after(700))) == 100
+    assert view.around("prod", after(0), after(60), after(3100)) == []
+    assert len(view.around("prod", after(2900), after(2999), after(3100))) == 100
     assert timedelta(minutes=len(view._minutes)) <= ONSETS_KEPT + timedelta(minutes=10)
+
+
+def test_what_failed_when_it_began_is_known_when_it_ends() -> None:
+    """An incident of some hours is judged at its end by what else began to fail with it."""
+    view = Onsets()
+    view.add([onset(1, 0), onset(2, 300), onset(3, 900)])
+    assert [o.service for o in view.around("prod", after(-10), after(4), after(901))] == ["s1"]
 
 
 def test_a_senders_clock_does_not_clear_the_view() -> None:
@@ -55,5 +62,5 @@ def test_a_senders_clock_does_not_clear_the_view() -> None:
     view = Onsets()
     view.add([onset(1, 0), Onset("odd", "s9", "prod", "Slow", after(525_600), after(1)), onset(2, 7)])
     assert [o.service for o in view.around("prod", after(-1), after(8), after(20))] == ["s1", "s2"]
-    view.add([onset(3, 200), onset(4, 210)])
+    view.add([onset(3, 2000), onset(4, 2010)])
     assert view.around("prod", after(525_000), after(526_000), after(526_000)) == []

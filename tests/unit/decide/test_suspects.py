@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from router.decide.decision import Snapshot
-from router.decide.evidence import words
 from router.decide.suspects import KEEP, find, prime
 from router.decide.versions import same_version
 from router.model.deploys import Deploy
@@ -158,11 +155,3 @@ def test_same_version(left: str, right: str, want: bool) -> None:
     """Names are one version if equal or if a sha abbreviates another, whichever comes first."""
     assert same_version(left, right) is want
     assert same_version(right, left) is want
-
-
-@pytest.mark.parametrize(
-    ("seconds", "want"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "59 min"), (7500, "2 h 5 min")]
-)
-def test_words(seconds: int, want: str) -> None:
-    """Spans are told in seconds, minutes or hours."""
-    assert words(timedelta(seconds=seconds)) == want
