@@ -277,10 +277,8 @@ def _machine(s: Scene) -> Reason | None:
 
 def _fired_before(at: datetime, s: Scene) -> Reason | None:
     before = s.head.before
-    if before is None or before > s.onset or at - before > _LATELY:
-        return None
-    if before > at:
-        return None  # it began after the deploy, ended, and began again
+    if before is None or before > min(at, s.onset) or at - before > _LATELY:
+        return None  # also where it began after the deploy, ended, and began again
     text = f"the same alert had ended {_span(at - before)} before the deploy took effect"
     return Reason(Why.FIRED_BEFORE, text, _FIRED_BEFORE)
 
